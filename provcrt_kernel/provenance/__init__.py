@@ -1,0 +1,1 @@
+"""Accesses and records as W3C PROV; packages and their versions."""

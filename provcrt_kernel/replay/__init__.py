@@ -1,0 +1,1 @@
+"""Records: look up, replay, record. The one place where a skip is decided."""

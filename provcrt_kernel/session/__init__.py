@@ -1,0 +1,1 @@
+"""Slots of a Python session: names read, co-variables, snapshots, ambient slots."""

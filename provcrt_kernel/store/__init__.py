@@ -1,0 +1,1 @@
+"""Content-addressed blobs and the table of records; knows bytes and hashes only."""

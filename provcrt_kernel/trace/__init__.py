@@ -1,0 +1,1 @@
+"""What processes did: filter, supervisor, decode, spans of accesses; knows Linux, not Python sessions."""
