@@ -1,0 +1,61 @@
+# `make demo` and `make test` need Python 3.11 or newer, pip and make, and nothing that is activated.
+# Everything is installed into .venv once, and again when pyproject.toml changes.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+NOTEBOOKS := notebooks/quickstart.ipynb notebooks/pipeline.ipynb notebooks/model.ipynb
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Jupyter must find the kernel of .venv, not a namesake of the user's.
+export JUPYTER_PREFER_ENV_PATH := 1
+# What an activated environment or an IDE left in the shell is nobody's business here.
+unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint notebooks bench clean
+
+help:  ## what can be made
+	@grep -hE '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /make \1\t/' | expand -t 18
+
+demo: $(VENV)/examples  ## run a notebook from scratch, restart, replay it, edit one cell, replay again
+	@$(BIN)/python notebooks/demo.py
+
+test: lint $(VENV)/dev  ## everything that must hold: lint, types, rooms, notebooks cold and warm, tests
+	@store=$$(mktemp -d) && trap 'rm -rf "$$store"' EXIT && for state in cold warm; do \
+	    echo "notebooks, $$state store" && \
+	    PROVCRT_STORE="$$store" $(BIN)/python -m pytest -q --nbval -p no:cacheprovider $(NOTEBOOKS) || exit 1; \
+	done
+	@$(BIN)/python -m pytest -q
+
+lint: $(VENV)/dev  ## ruff, mypy, and who imports whom
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+notebooks: $(VENV)/examples  ## run the example notebooks and keep their outputs
+	@store=$$(mktemp -d) && trap 'rm -rf "$$store"' EXIT && PROVCRT_STORE="$$store" \
+	    $(BIN)/jupyter nbconvert --to notebook --execute --inplace \
+	    --ExecutePreprocessor.record_timing=False $(NOTEBOOKS)
+
+bench: $(VENV)/examples  ## measure what recording and replaying cost beside plain ipykernel (about half an hour)
+	@$(BIN)/python benchmarks/notebooks.py
+
+clean:  ## remove what was built, .venv included
+	rm -rf $(VENV) build dist notebooks/out .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# ensurepip is missing on Debian and Ubuntu without python3-venv; pip can then install itself from outside.
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	    echo "PROV-CRT needs Python 3.11 or newer, and $(PYTHON) is older or missing: make PYTHON=/path/to/python3.12" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) >/dev/null 2>&1 || { \
+	    $(PYTHON) -m venv --clear --without-pip $(VENV) && $(PYTHON) -m pip --python $(BIN)/python install --quiet pip; } || { \
+	    rm -rf $(VENV); echo "cannot set up $(VENV): install python3-venv or python3-pip (apt install python3-venv)" >&2; exit 1; }
+
+$(VENV)/examples $(VENV)/dev: $(VENV)/%: pyproject.toml | $(BIN)/python
+	@echo "installing PROV-CRT with the extra '$*' into $(VENV)"
+	@$(BIN)/python -m pip install --quiet --editable '.[$*]'
+	@$(BIN)/python -m provcrt_kernel install --sys-prefix
+	@touch $@
