@@ -37,7 +37,7 @@ lint: $(VENV)/dev  ## ruff, mypy, and who imports whom
 notebooks: $(VENV)/examples  ## run the example notebooks and keep their outputs
 	@store=$$(mktemp -d) && trap 'rm -rf "$$store"' EXIT && PROVCRT_STORE="$$store" \
 	    $(BIN)/jupyter nbconvert --to notebook --execute --inplace \
-	    --ExecutePreprocessor.record_timing=False --ExecutePreprocessor.coalesce_streams=True $(NOTEBOOKS)
+	    --ExecutePreprocessor.record_timing=False --CoalesceStreamsPreprocessor.enabled=True $(NOTEBOOKS)
 
 bench: $(VENV)/examples  ## measure what recording and replaying cost beside plain ipykernel (about half an hour)
 	@$(BIN)/python benchmarks/notebooks.py

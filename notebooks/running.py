@@ -1,0 +1,155 @@
+"""Run a notebook's code cells one by one on a kernel, and keep what each reply said about its cell.
+
+Knows Jupyter, and of PROV-CRT only the key ``provcrt`` in a reply's metadata; so plain ipykernel runs through it too and
+the two can be compared. The demo, the benchmarks and the tests stand on it. As a command it runs notebooks in place:
+``python running.py quickstart.ipynb pipeline.ipynb``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nbformat
+from nbclient import NotebookClient
+from nbformat import NotebookNode
+
+
+@dataclass(frozen=True)
+class Ran:
+    """One code cell of one run."""
+
+    id: str
+    seconds: float  # from the request to the reply and idle, as a reader waits
+    provcrt: Mapping[str, Any]  # what the kernel said of it; empty on plain ipykernel
+
+    @property
+    def status(self) -> str:
+        """``executed`` or ``replayed``."""
+        return self.provcrt.get("status", "executed")
+
+    @property
+    def reason(self) -> str:
+        """Why it ran, in a few words; empty where the kernel gave none."""
+        return self.provcrt.get("reason") or ""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of a notebook from a fresh kernel: every code cell in order."""
+
+    kernel_seconds: float  # from asking for a kernel until it answers
+    cells: tuple[Ran, ...]
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of the cells, without the kernel's start."""
+        return sum(cell.seconds for cell in self.cells)
+
+    @property
+    def executed(self) -> tuple[str, ...]:
+        """Ids of the cells that ran, in order."""
+        return tuple(cell.id for cell in self.cells if cell.status != "replayed")
+
+
+def run(
+    notebook: NotebookNode,
+    folder: Path,
+    *,
+    kernel: str = "provcrt",
+    env: Mapping[str, str] | None = None,
+    timeout: float = 600,
+    on_cell: Callable[[Ran], None] | None = None,
+) -> Run:
+    """Start a kernel, run every code cell of `notebook` in it, shut it down.
+
+    Parameters
+    ----------
+    notebook
+        Changed in place: the cells' outputs and execution counts become those of this run.
+    folder
+        The kernel's working directory.
+    kernel
+        Name of an installed kernelspec.
+    env
+        The kernel's whole environment; None for this process's own.
+    timeout
+        Seconds that one cell may take.
+    on_cell
+        Called after each code cell.
+
+    Raises
+    ------
+    nbclient.exceptions.CellExecutionError
+        When a cell fails that is not tagged ``raises-exception``.
+    """
+    replies: list[Mapping[str, Any]] = []
+    client = NotebookClient(
+        notebook,
+        kernel_name=kernel,
+        timeout=timeout,
+        record_timing=False,
+        coalesce_streams=True,  # where a stream is cut depends on timing
+        extra_arguments=["--log-level=ERROR"],  # what a kernel warns of at its start is not the notebook's
+        resources={"metadata": {"path": str(folder)}},
+        on_cell_executed=lambda execute_reply, **_: replies.append(execute_reply),
+    )
+    ran: list[Ran] = []
+    start = time.perf_counter()
+    with client.setup_kernel(**({} if env is None else {"env": dict(env)})):
+        kernel_seconds = time.perf_counter() - start
+        for index, cell in enumerate(notebook.cells):
+            if cell.cell_type != "code" or not cell.source.strip():
+                continue
+            start = time.perf_counter()
+            client.execute_cell(cell, index)
+            seconds = time.perf_counter() - start
+            ran.append(Ran(cell.id, seconds, replies[-1].get("metadata", {}).get("provcrt", {})))
+            if on_cell is not None:
+                on_cell(ran[-1])
+    return Run(kernel_seconds, tuple(ran))
+
+
+def read(path: Path) -> NotebookNode:
+    """Read a notebook in the current format."""
+    return nbformat.read(path, as_version=4)
+
+
+def edit(notebook: NotebookNode, cell_id: str, old: str, new: str) -> None:
+    """Replace `old` by `new` in the source of one cell.
+
+    Raises
+    ------
+    LookupError
+        When there is no such cell, or `old` does not stand in it.
+    """
+    for cell in notebook.cells:
+        if cell.id == cell_id and old in cell.source:
+            cell.source = cell.source.replace(old, new)
+            return
+    raise LookupError(
+        f"no cell {cell_id!r} that contains {old!r}: the notebook was edited, edit its caller too"
+    )
+
+
+def main() -> None:
+    """Run the notebooks given on the command line, each in its folder, and write their outputs into them."""
+    parser = argparse.ArgumentParser(description="Run notebooks in place, each in its own folder.")
+    parser.add_argument("--kernel", default="provcrt", help="name of the kernelspec (default: provcrt)")
+    parser.add_argument("notebooks", nargs="+", type=Path, metavar="NOTEBOOK")
+    arguments = parser.parse_args()
+    for path in arguments.notebooks:
+        notebook = read(path)
+        metadata = dict(notebook.metadata)
+        result = run(notebook, path.parent, kernel=arguments.kernel)
+        notebook.metadata = metadata  # language_info names the patch release of Python: noise in a diff
+        nbformat.write(notebook, path)
+        print(f"{path}: {len(result.cells)} cells, {result.seconds:.1f} s")
+
+
+if __name__ == "__main__":
+    main()
