@@ -1,7 +1,8 @@
 """Content hashes: the one name under which bytes are known everywhere.
 
-A digest is the xxh3_128 of the bytes, as 32 hexadecimal digits. It is fast enough for arrays and says nothing about
-who made the bytes: whoever can write into a store could make two blobs collide, so authorship is `seal`'s matter.
+A digest is the xxh3_128 of the bytes, as 32 hexadecimal digits. It is fast enough for arrays and says nothing
+about who made the bytes: whoever can write into a store could make two blobs collide, so authorship is the
+matter of `seal`.
 """
 
 from __future__ import annotations
