@@ -9,7 +9,7 @@ from pathlib import Path
 
 from platformdirs import user_data_path
 
-# The write-ahead log needs memory that all its users share (https://sqlite.org/wal.html): these are sure of it.
+# The write-ahead log needs memory that all its users share (https://sqlite.org/wal.html): these have it.
 _DISKS = ("bcachefs", "btrfs", "ext2", "ext3", "ext4", "f2fs", "jfs", "overlay", "vfat", "xfs", "zfs")
 LOCAL = frozenset((*_DISKS, "ramfs", "rootfs", "squashfs", "tmpfs"))
 
