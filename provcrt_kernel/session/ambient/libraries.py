@@ -1,0 +1,399 @@
+"""Libraries of the scientific stack: random streams, rcParams, options, print settings. None is imported to look at it."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from typing import Any
+
+from .adapter import Builtin
+from .plain import ATOMS, Inexpressible, plain, reference, unplain
+
+# -- numpy ---------------------------------------------------------------------------------------------------------
+
+_numpy_entropy: object = None
+
+
+def _numpy_state() -> object | None:
+    generator = sys.modules.get("numpy.random.mtrand")
+    if generator is None:
+        return None
+    state = generator._rand.get_state(legacy=False)
+    return _arrays_as_bytes(state)
+
+
+def _arrays_as_bytes(state: Any) -> Any:
+    if isinstance(state, dict):
+        return {key: _arrays_as_bytes(item) for key, item in state.items()}
+    if hasattr(state, "tobytes") and hasattr(state, "dtype"):
+        return {"@array": [state.dtype.str, state.tobytes()]} if state.ndim else state.item()
+    return plain(state)
+
+
+def _bytes_as_arrays(state: Any) -> Any:
+    import numpy
+
+    if isinstance(state, dict) and "@array" in state:
+        kind, content = state["@array"]
+        return numpy.frombuffer(content, kind).copy()
+    if isinstance(state, dict) and "@int" not in state:
+        return {key: _bytes_as_arrays(item) for key, item in state.items()}
+    return unplain(state)
+
+
+def _read_numpy_random() -> object | None:
+    global _numpy_entropy  # noqa: PLW0603 - the state in which the library came to this process
+    state = _numpy_state()
+    if _numpy_entropy is None:
+        _numpy_entropy = state
+    return ["entropy"] if state is not None and state == _numpy_entropy else state
+
+
+def _write_numpy_random(value: Any) -> None:
+    global _numpy_entropy  # noqa: PLW0603
+    import numpy.random
+
+    if value != ["entropy"]:
+        generator = numpy.random.mtrand._rand
+        if type(generator._bit_generator).__name__ != value["bit_generator"]:
+            numpy.random.set_bit_generator(getattr(numpy.random, value["bit_generator"])())
+            generator = numpy.random.mtrand._rand
+        generator.set_state(_bytes_as_arrays(value))
+    elif _read_numpy_random() != value:
+        numpy.random.seed()
+        _numpy_entropy = _numpy_state()
+
+
+def _read_numpy() -> object | None:
+    numpy = sys.modules.get("numpy")
+    if numpy is None or not hasattr(numpy, "get_printoptions"):
+        return None
+    return {
+        "print": {key: item if type(item) in ATOMS else plain(item) for key, item in numpy.get_printoptions().items()},
+        "errors": numpy.geterr(),
+        "error call": plain(numpy.geterrcall()),
+        "buffer": numpy.getbufsize(),
+    }
+
+
+def _write_numpy(value: Any) -> None:
+    import numpy
+
+    shown = {key: unplain(item) for key, item in value["print"].items() if not Inexpressible.inside(item)}
+    # numpy refuses the floatmode and legacy values that it reports itself only where they are absent
+    numpy.set_printoptions(**{key: item for key, item in shown.items() if numpy.get_printoptions().get(key) != item})
+    numpy.seterr(**value["errors"])
+    if not Inexpressible.inside(value["error call"]):
+        numpy.seterrcall(unplain(value["error call"]))
+    if numpy.getbufsize() != value["buffer"]:
+        numpy.setbufsize(value["buffer"])
+
+
+# -- torch ---------------------------------------------------------------------------------------------------------
+
+
+def _torch() -> Any:
+    torch = sys.modules.get("torch")
+    return torch if torch is not None and hasattr(torch, "set_printoptions") else None
+
+
+def _read_torch_random() -> object | None:
+    torch = _torch()
+    if torch is None:
+        return None
+    state = [torch.default_generator.get_state().numpy().tobytes()]
+    if torch.cuda.is_initialized():
+        state += [device.cpu().numpy().tobytes() for device in torch.cuda.get_rng_state_all()]
+    return state
+
+
+def _write_torch_random(value: Any) -> None:
+    import torch
+
+    states = [torch.frombuffer(bytearray(content), dtype=torch.uint8) for content in value]
+    torch.set_rng_state(states[0])
+    if len(states) > 1:
+        torch.cuda.set_rng_state_all(states[1:])
+
+
+def _read_torch() -> object | None:
+    torch = _torch()
+    if torch is None:
+        return None
+    shown = torch._tensor_str.PRINT_OPTS
+    return {
+        "dtype": str(torch.get_default_dtype()),
+        "device": str(torch.get_default_device()),
+        "gradients": torch.is_grad_enabled(),
+        "deterministic": [
+            torch.are_deterministic_algorithms_enabled(),
+            torch.is_deterministic_algorithms_warn_only_enabled(),
+        ],
+        "threads": torch.get_num_threads(),
+        "cudnn": [torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark],
+        "matmul": torch.get_float32_matmul_precision(),
+        "print": [shown.precision, shown.threshold, shown.edgeitems, shown.linewidth, shown.sci_mode],
+    }
+
+
+def _write_torch(value: Any) -> None:
+    import torch
+
+    torch.set_default_dtype(getattr(torch, value["dtype"].removeprefix("torch.")))
+    if str(torch.get_default_device()) != value["device"]:
+        torch.set_default_device(value["device"])
+    torch.set_grad_enabled(value["gradients"])
+    on, warn_only = value["deterministic"]
+    torch.use_deterministic_algorithms(on, warn_only=warn_only)
+    if torch.get_num_threads() != value["threads"]:
+        torch.set_num_threads(value["threads"])
+    torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = value["cudnn"]
+    torch.set_float32_matmul_precision(value["matmul"])
+    precision, threshold, edge, width, scientific = value["print"]
+    torch.set_printoptions(precision, threshold, edge, width, None, scientific)
+    torch._tensor_str.PRINT_OPTS.sci_mode = scientific  # set_printoptions takes None for "as it was"
+
+
+# -- matplotlib ----------------------------------------------------------------------------------------------------
+
+
+def _read_rc() -> object | None:
+    matplotlib = sys.modules.get("matplotlib")
+    params = getattr(matplotlib, "rcParams", None)
+    if params is None:
+        return None
+    # As a dict: asking the RcParams for "backend" would resolve it, and import a GUI toolkit or pyplot.
+    return {key: item if type(item) in ATOMS else _rc_plain(item) for key, item in dict.items(params)}
+
+
+def _rc_plain(item: Any) -> object:
+    kind = type(item)
+    if kind is list or kind is tuple:
+        return [one if type(one) in ATOMS else _rc_plain(one) for one in item]
+    if kind.__name__ == "Cycler" and kind.__module__ == "cycler":
+        return {"@cycler": [[key, _rc_plain(values)] for key, values in item.by_key().items()]}
+    if kind is object:
+        return {"@auto": True}  # the sentinel of a backend that nobody chose
+    return plain(item)
+
+
+def _write_rc(value: Any) -> None:
+    import matplotlib
+
+    now = _read_rc()
+    params = matplotlib.rcParams
+    for key, wanted in value.items():
+        if now[key] == wanted if isinstance(now, dict) and key in now else False:
+            continue
+        if key == "backend":
+            _write_backend(wanted)
+        elif not Inexpressible.inside(wanted):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                params[key] = _rc_unplain(wanted)
+
+
+def _rc_unplain(value: Any) -> object:
+    if isinstance(value, dict) and "@cycler" in value:
+        import cycler
+
+        cycle = None
+        for key, values in value["@cycler"]:
+            one = cycler.cycler(key, _rc_unplain(values))
+            cycle = one if cycle is None else cycle + one
+        return cycle
+    if isinstance(value, list):
+        return [_rc_unplain(item) for item in value]
+    return unplain(value)
+
+
+def _write_backend(wanted: Any) -> None:
+    import matplotlib
+
+    if wanted == {"@auto": True}:
+        sentinel = matplotlib.rcsetup._auto_backend_sentinel
+        dict.__setitem__(matplotlib.rcParams, "backend", sentinel)
+    elif "matplotlib.pyplot" in sys.modules:
+        matplotlib.pyplot.switch_backend(wanted)
+    else:
+        matplotlib.rcParams["backend"] = wanted
+
+
+def _read_figures() -> object | None:
+    helpers = sys.modules.get("matplotlib._pylab_helpers")
+    if helpers is None:
+        return None
+    return [[plain(number), Inexpressible.object(manager)] for number, manager in helpers.Gcf.figs.items()]
+
+
+def _write_figures(value: Any) -> None:
+    helpers: Any = sys.modules.get("matplotlib._pylab_helpers")
+    if helpers is None:
+        return
+    for number, manager in list(helpers.Gcf.figs.items()):
+        if [plain(number), Inexpressible.object(manager)] not in value:
+            helpers.Gcf.destroy(number)
+
+
+def _read_colormaps() -> object | None:
+    cm = sys.modules.get("matplotlib.cm")
+    registry = getattr(cm, "_colormaps", None)
+    if registry is None:
+        return None
+    library = getattr(sys.modules.get("seaborn.cm"), "__dict__", {})
+    added = registry._cmaps.keys() - set(registry._builtin_cmaps)
+    return {
+        name: Inexpressible.object(registry._cmaps[name])
+        for name in sorted(added)
+        if name not in library and name.removesuffix("_r") not in library
+    }
+
+
+def _write_colormaps(value: Any) -> None:
+    import matplotlib
+
+    for name in (_read_colormaps() or {}).keys() - value.keys():  # type: ignore[attr-defined]
+        matplotlib.colormaps.unregister(name)
+
+
+# -- pandas --------------------------------------------------------------------------------------------------------
+
+
+def _read_pandas() -> object | None:
+    config = sys.modules.get("pandas._config.config")
+    if config is None or "pandas.core.config_init" not in sys.modules:
+        return None
+    return _options("", config._global_config, {})
+
+
+def _options(prefix: str, options: dict[str, Any], found: dict[str, object]) -> dict[str, object]:
+    for name, item in options.items():
+        kind = type(item)
+        if kind is dict:
+            _options(prefix + name + ".", item, found)
+        else:
+            found[prefix + name] = item if kind in ATOMS else plain(item)
+    return found
+
+
+def _write_pandas(value: Any) -> None:
+    import pandas
+
+    now = _read_pandas()
+    assert isinstance(now, dict)
+    for key, wanted in value.items():
+        if key in now and now[key] != wanted and not Inexpressible.inside(wanted):
+            with warnings.catch_warnings():  # some options are deprecated and say so when they are set
+                warnings.simplefilter("ignore")
+                pandas.set_option(key, unplain(wanted))
+
+
+_ACCESSORS = frozenset({"plot", "sparse", "cat", "str", "dt", "list", "struct"})
+_PROGRESS = ("DataFrame", "Series")
+
+
+def _read_pandas_additions() -> object | None:
+    pandas = sys.modules.get("pandas")
+    if pandas is None or not hasattr(pandas, "DataFrame"):
+        return None
+    added: dict[str, object] = {}
+    for name in ("DataFrame", "Series", "Index"):
+        owner = getattr(pandas, name)
+        for accessor in sorted(owner._accessors - _ACCESSORS):
+            added[f"{name}.{accessor}"] = reference(vars(owner)[accessor]._accessor)
+        progress = vars(owner).get("progress_apply")
+        if progress is not None:  # tqdm.pandas(): a function made for the bar that was asked for
+            added[f"{name}.progress_apply"] = Inexpressible.object(progress)
+    return added
+
+
+# -- the others ----------------------------------------------------------------------------------------------------
+
+
+def _read_sklearn() -> object | None:
+    config = sys.modules.get("sklearn._config")
+    return None if config is None else plain(config.get_config())
+
+
+def _write_sklearn(value: Any) -> None:
+    import sklearn
+
+    now = _read_sklearn()
+    assert isinstance(now, dict)
+    differing = {key: unplain(item) for key, item in value.items() if now.get(key) != item and not Inexpressible.inside(item)}
+    if differing:
+        sklearn.set_config(**differing)
+
+
+def _read_plotly() -> object | None:
+    templates, renderers = sys.modules.get("plotly.io._templates"), sys.modules.get("plotly.io._renderers")
+    if templates is None:
+        return None
+    express = getattr(sys.modules.get("plotly.express._core"), "defaults", None)
+    return {
+        "template": templates.templates._default,
+        "own templates": {
+            name: Inexpressible.object(item)
+            for name, item in templates.templates._templates.items()
+            if name not in templates.default_templates
+        }
+        if hasattr(templates, "default_templates")
+        else {},
+        "renderer": getattr(getattr(renderers, "renderers", None), "_default_name", None),
+        "express": {name: plain(getattr(express, name)) for name in type(express).__slots__} if express is not None else {},
+    }
+
+
+def _write_plotly(value: Any) -> None:
+    import plotly.io
+
+    now = _read_plotly()
+    assert isinstance(now, dict)
+    if now["template"] != value["template"]:
+        plotly.io.templates.default = value["template"]
+    if value["renderer"] is not None and now["renderer"] != value["renderer"]:
+        plotly.io.renderers.default = value["renderer"]
+    if value["express"]:
+        import plotly.express
+
+        for name, item in value["express"].items():
+            if not Inexpressible.inside(item):
+                setattr(plotly.express.defaults, name, unplain(item))
+
+
+def _nothing(_: object) -> None:
+    """Restore nothing: what a library was given as additions can only be recomputed."""
+
+
+_NUMPY, _TORCH, _MATPLOTLIB = frozenset({"numpy"}), frozenset({"torch"}), frozenset({"matplotlib"})
+_PANDAS, _SKLEARN, _PLOTLY = frozenset({"pandas"}), frozenset({"sklearn"}), frozenset({"plotly"})
+
+SLOTS = (
+    Builtin(
+        "numpy.random",
+        _read_numpy_random,
+        _write_numpy_random,
+        "rng",
+        _NUMPY,
+        lambda: frozenset({"get_state", "get_bit_generator", "_rand", "mtrand"}),
+        frozenset({"seed", "set_state", "set_bit_generator"}),
+    ),
+    Builtin(
+        "torch.random",
+        _read_torch_random,
+        _write_torch_random,
+        "rng",
+        _TORCH,
+        lambda: frozenset({"get_rng_state", "get_rng_state_all", "initial_seed", "default_generator"}),
+        frozenset({"manual_seed", "set_rng_state", "set_rng_state_all", "seed_everything", "set_seed"}),
+    ),
+    Builtin("numpy settings", _read_numpy, _write_numpy, packages=_NUMPY),
+    Builtin("torch settings", _read_torch, _write_torch, packages=_TORCH),
+    Builtin("matplotlib.rcParams", _read_rc, _write_rc, packages=_MATPLOTLIB),
+    Builtin("matplotlib figures", _read_figures, _write_figures, packages=_MATPLOTLIB),
+    Builtin("matplotlib.colormaps", _read_colormaps, _write_colormaps, packages=_MATPLOTLIB),
+    Builtin("pandas options", _read_pandas, _write_pandas, packages=_PANDAS),
+    Builtin("pandas additions", _read_pandas_additions, _nothing, packages=_PANDAS),
+    Builtin("sklearn config", _read_sklearn, _write_sklearn, packages=_SKLEARN),
+    Builtin("plotly.io", _read_plotly, _write_plotly, packages=_PLOTLY),
+)
