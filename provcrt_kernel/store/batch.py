@@ -1,7 +1,7 @@
 """Batches: what is to be written is gathered first, and committed in one short transaction.
 
-While a batch is filled no lock is held, so another kernel, or a supervisor that traps this one, never waits for
-it. Small values wait in memory; large blobs go to their files at once, which no row names before the commit.
+While a batch is filled no lock is held: no other kernel, and no supervisor that traps this one, waits for it.
+Small values wait in memory; large blobs go to their files at once, which no row names before the commit.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Batches:
 
     @contextlib.contextmanager
     def batch(self) -> Iterator[Batch]:
-        """Commit what this thread adds inside, or none of it where anything is raised; the outermost counts."""
+        """Commit what this thread adds inside, or none of it where anything is raised; nests."""
         self._guard.writable()
         batch = self.current
         batch.depth += 1

@@ -68,28 +68,26 @@ def collect(guard: Guard, limit: int, *, dry: bool) -> Collected:
         )
         evicted = {held.id for held in records}
         gone = [rows[f"record:{id}"] for id in evicted] + [blobs[name] for name in loose] + notes
+        left = total - sum(row.size for row in gone)
         if not dry:
-            for row in gone:
-                table.delete(row.key)
+            table.delete_rows([row.key for row in gone])
             for key in {tags[id].key for id in evicted}:
                 relist(table, key, without=evicted)
+            left = sum(row.size for row in table.rows())
     named = {row.file for row in rows.values()}
-    strays = {
-        name: size
-        for name in loose_files(guard.home)
-        if (size := _stray(guard.home / name, name, named, now))
-    }
+    sizes = {name: _stray(guard.home / name, name, named, now) for name in loose_files(guard.home)}
+    strays = {name: size for name, size in sizes.items() if size is not None}
     if not dry:
-        for name in strays:
+        # Only now that the rows are gone for good: no row may ever name a file that is not there.
+        for name in [*strays, *(row.file for row in gone if row.file)]:
             table.disk.remove(name)
-    freed = sum(row.size for row in gone)
     return Collected(
         records=[held.id for held in records],
         blobs=len(loose),
         notes=len(notes),
         files=len(strays),
-        bytes=freed + sum(strays.values()),
-        kept=total - freed,
+        bytes=total - left + sum(strays.values()),
+        kept=left,
     )
 
 

@@ -13,10 +13,7 @@ class StoreError(Exception):
     @classmethod
     def cannot_open(cls, folder: Path, cause: BaseException) -> Self:
         """The store in `folder` could not be opened or created."""
-        return cls(
-            f"the store {folder} cannot be opened ({_reason(cause)}): "
-            "set PROVCRT_STORE to a folder that you can write to"
-        )
+        return cls(f"the store {folder} cannot be opened ({_reason(cause)}): {_advice(cause)}")
 
     @classmethod
     def cannot_write(cls, folder: Path, cause: BaseException) -> Self:
@@ -43,4 +40,4 @@ def _advice(cause: BaseException) -> str:
         return "another process keeps it locked; try again, or end that process"
     if "malformed" in text or "not a database" in text:
         return "it is damaged and will be moved aside when it is next opened"
-    return "check that its folder is writable, or set PROVCRT_STORE to another one"
+    return "check that you can write to its folder, or set PROVCRT_STORE to another"

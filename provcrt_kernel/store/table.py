@@ -131,6 +131,10 @@ class Table(diskcache.Cache):  # type: ignore[misc]
             "UPDATE Cache SET access_time = ? WHERE key = ? AND raw = 1", [(now, k) for k in keys]
         )
 
+    def delete_rows(self, keys: list[str]) -> None:
+        """Delete rows, and leave their files for after the commit; call it inside a transaction."""
+        self._con.executemany("DELETE FROM Cache WHERE key = ? AND raw = 1", [(key,) for key in keys])
+
     def recover(self) -> None:
         """End a transaction that failed half-way, such as one whose COMMIT found the disk full."""
         if self._con.in_transaction:
