@@ -46,10 +46,10 @@ def show(title: str, run: running.Run) -> None:
 
 def show_totals(runs: dict[str, running.Run]) -> None:
     """Print the runs side by side: a line for each."""
-    print(f"\n{'':<54}{'cells run':>10}{'seconds':>9}{'+ kernel start':>16}")
+    print(f"\n{'':<58}{'cells run':>10}{'seconds':>9}{'+ kernel start':>16}")
     for title, run in runs.items():
         ran = f"{len(run.executed)} of {len(run.cells)}"
-        print(f"{title:<54}{ran:>10}{run.seconds:>9.2f}{run.seconds + run.kernel_seconds:>16.2f}")
+        print(f"{title:<58}{ran:>10}{run.seconds:>9.2f}{run.seconds + run.kernel_seconds:>16.2f}")
 
 
 def main() -> None:
