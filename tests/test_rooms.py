@@ -1,4 +1,4 @@
-"""The rooms of the design: each imports only from rooms above it, by import-linter's contract in pyproject.toml."""
+"""Each room imports only from rooms above it: import-linter's contract in pyproject.toml, run and provoked."""
 
 import ast
 import subprocess
