@@ -1,1 +1,19 @@
 """What processes did: filter, supervisor, decode, spans of accesses; knows Linux, not Python sessions."""
+
+from provcrt_kernel.trace.process import supervise
+from provcrt_kernel.trace.span import Access, Endpoint, Process, Span, Stat, decode, encode
+from provcrt_kernel.trace.tracer import Tracer, Untraced, attach
+
+__all__ = [
+    "Access",
+    "Endpoint",
+    "Process",
+    "Span",
+    "Stat",
+    "Tracer",
+    "Untraced",
+    "attach",
+    "decode",
+    "encode",
+    "supervise",
+]

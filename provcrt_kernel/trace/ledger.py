@@ -1,0 +1,233 @@
+"""The accesses of one span: a state machine per path, fed with events and what was seen of the world before them.
+
+Promise: it knows no tracer. Feed it what happened in order, then ask `close` for the accesses::
+
+    untouched ──read/state/list──▶ input ──change──▶ changed (input flags are frozen: what follows is its own work)
+        └─────────────change─────────────────────────▲
+
+At the end a changed path is compared with the world: written if it is there, removed if it was, and nothing at
+all if it was neither there before nor is now (a temporary file).
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from typing import TYPE_CHECKING
+
+from provcrt_kernel.store.digest import digest
+from provcrt_kernel.trace.span import Access, Stat
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+Look = os.stat_result | None
+_GRAIN_NS = 20_000_000  # a file's clock ticks every 4 to 10 ms: younger stamps prove nothing
+
+
+class Entry:
+    """What is known of one path; mutable until the span closes."""
+
+    __slots__ = (
+        "before", "by", "changed", "created", "excepted", "executed", "first", "kept", "link", "listed", "listing",
+        "path", "pending", "problems", "read", "seen_ns", "stated", "tolerant", "touched",
+    )  # fmt: skip
+
+    def __init__(self, path: bytes, first: Look) -> None:
+        self.path = path
+        self.first = first
+        self.read = self.stated = self.executed = self.listed = False
+        self.changed = self.created = self.tolerant = self.kept = False
+        self.touched = False  # changed other than by an opening that may have written nothing
+        self.link: bytes | None = None
+        self.before: str | None = None
+        self.listing: str | None = None
+        self.excepted: tuple[bytes, ...] = ()
+        self.by = 0
+        self.problems: tuple[str, ...] = ()
+        self.pending: object | None = None  # whatever still works out `before`
+        self.seen_ns = 0
+
+
+CHILD, KERNEL = 1, 2
+
+
+class Ledger:
+    """The accesses of one span.
+
+    Parameters
+    ----------
+    quiet : callable
+        Says of a real path whether it is nobody's input.
+    """
+
+    def __init__(self, quiet: Callable[[bytes], bool]) -> None:
+        self._quiet = quiet
+        self.entries: dict[bytes, Entry] = {}
+        self._changed: dict[bytes, dict[bytes, Entry]] = {}  # by directory, then by name
+
+    def known(self, path: bytes) -> Look:
+        """Return what was seen of an existing path that the span has not changed; else None."""
+        entry = self.entries.get(path)
+        return None if entry is None or entry.changed else entry.first
+
+    def entry(self, path: bytes, seen: Look, by: int) -> Entry | None:
+        """Return the entry of a path, opened with what is seen of it now; None where the path is quiet."""
+        entry = self.entries.get(path)
+        if entry is None:
+            if self._quiet(path):
+                return None
+            entry = self.entries[path] = Entry(path, seen)
+        entry.by |= by
+        return entry
+
+    def state(self, path: bytes, seen: Look, by: int) -> None:
+        """Record that existence, kind or metadata was asked for."""
+        entry = self.entry(path, seen, by)
+        if entry is not None and not entry.changed:
+            entry.stated = True
+
+    def link(self, path: bytes, seen: os.stat_result, target: bytes, by: int) -> None:
+        """Record a symbolic link that was met."""
+        entry = self.entry(path, seen, by)
+        if entry is not None and not entry.changed:
+            entry.stated = True
+            entry.link = target
+
+    def read(self, path: bytes, seen: Look, by: int) -> None:
+        """Record that content was asked for; of a directory or an absent file only that fact is an input."""
+        entry = self.entry(path, seen, by)
+        if entry is None or entry.changed:
+            return
+        if seen is None or stat.S_ISDIR(seen.st_mode):
+            entry.stated = True
+        else:
+            entry.read = True
+
+    def execute(self, path: bytes, seen: Look, by: int) -> None:
+        """Record that a program or its interpreter was loaded."""
+        entry = self.entry(path, seen, by)
+        if entry is not None:
+            entry.executed = True
+            if not entry.changed:
+                entry.read = True
+
+    def list(self, path: bytes, seen: Look, names: Iterable[bytes], by: int) -> None:
+        """Record that a directory's names were asked for; `names` are those of now."""
+        entry = self.entry(path, seen, by)
+        if entry is None or entry.listed or (entry.changed and entry.first is None):
+            return
+        entry.listed = True
+        before = set(names)
+        own = []
+        for name, change in self._changed.get(path.rstrip(b"/"), {}).items():
+            if change.first is not None:
+                before.add(name)
+            elif name in before:
+                before.discard(name)
+                own.append(name)
+        entry.listing = digest(b"\0".join(sorted(before)))
+        entry.excepted = tuple(sorted(own))
+
+    def change(
+        self,
+        path: bytes,
+        seen: Look,
+        by: int,
+        *,
+        reads: bool = False,
+        states: bool = False,
+        maybe: bool = False,
+    ) -> Entry | None:
+        """Record that a path is about to be made, changed or removed.
+
+        Parameters
+        ----------
+        path, seen, by
+            As everywhere.
+        reads : bool
+            Its old content matters (update, append, rename); of an absent one its absence.
+        states : bool
+            That it is there, or is not, matters.
+        maybe : bool
+            It is only opened: whether anything is written shows at the end.
+
+        Returns
+        -------
+        Entry or None
+            The entry where its old content must be hashed before the change happens, else None.
+        """
+        entry = self.entry(path, seen, by)
+        if entry is None:
+            return None
+        if not maybe:
+            entry.touched = True
+        if entry.changed:
+            return entry if entry.pending is not None else None
+        if seen is None:
+            entry.created = states or reads
+        elif reads and stat.S_ISREG(seen.st_mode):
+            entry.read = True
+        elif reads or states:
+            entry.stated = True
+        entry.changed = True
+        entry.seen_ns = time.time_ns()
+        head, _, name = path.rpartition(b"/")
+        self._changed.setdefault(head, {})[name] = entry
+        return entry if seen is not None and stat.S_ISREG(seen.st_mode) else None
+
+    def close(self, look: Callable[[bytes], Look]) -> list[Access]:
+        """Return the accesses, given how the world looks now."""
+        return [
+            access for entry in sorted(self.entries.values(), key=_path) if (access := _access(entry, look))
+        ]
+
+
+def _path(entry: Entry) -> bytes:
+    return entry.path
+
+
+def _access(entry: Entry, look: Callable[[bytes], Look]) -> Access | None:
+    written = removed = False
+    stated = entry.stated
+    if entry.changed:
+        now = look(entry.path)
+        if now is not None:
+            written = entry.touched or not _untouched(entry, now)
+            stated |= entry.created
+        elif entry.first is not None:
+            removed = True
+        elif not (stated or entry.read):
+            return None  # made and removed again
+    if not (entry.read or stated or entry.executed or entry.listed or written or removed):
+        return None
+    return Access(
+        path=os.fsdecode(entry.path),
+        first=None if entry.first is None else Stat.of(entry.first),
+        read=entry.read,
+        stated=stated,
+        executed=entry.executed,
+        listed=entry.listed,
+        written=written,
+        removed=removed,
+        link=None if entry.link is None else os.fsdecode(entry.link),
+        before_digest=entry.before,
+        listing=entry.listing,
+        listing_except=tuple(map(os.fsdecode, entry.excepted)),
+        tolerant=entry.tolerant,
+        by_child=bool(entry.by & CHILD),
+        by_kernel=bool(entry.by & KERNEL),
+        problems=entry.problems,
+    )
+
+
+def _untouched(entry: Entry, now: os.stat_result) -> bool:
+    """Say whether a file that was opened for writing provably was not written."""
+    first = entry.first
+    return (
+        first is not None
+        and (first.st_ino, first.st_size, first.st_mtime_ns, first.st_ctime_ns)
+        == (now.st_ino, now.st_size, now.st_mtime_ns, now.st_ctime_ns)
+        and entry.seen_ns - now.st_ctime_ns > _GRAIN_NS
+    )

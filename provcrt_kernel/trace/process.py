@@ -1,0 +1,406 @@
+"""Three processes: the keeper that was started, the supervisor, and under it the kernel process.
+
+Promise: to whoever started it, the keeper looks like the kernel: it ends when the kernel ends and as it ended,
+passes SIGTERM on, and leaves SIGINT to it. None of the three survives the others by accident::
+
+    P keeper      in the caller's process group; holds a duplicate of the listener
+    └─ S supervisor    in a session of its own, so that signals to the group miss it; reaps orphans
+       └─ K kernel     in P's process group and session
+
+S dies: P becomes K's parent, and supervises. P dies: S kills K. P's starter dies: P ends K.
+Sources: setsid(2), PR_SET_CHILD_SUBREAPER(2const), unix(7), credentials(7).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import signal
+import socket
+import sys
+import threading
+import time
+import traceback
+from typing import TYPE_CHECKING, NoReturn
+
+from provcrt_kernel.trace import notify
+from provcrt_kernel.trace.calls import machine
+from provcrt_kernel.trace.tracer import Link
+
+if TYPE_CHECKING:
+    import mmap
+    from collections.abc import Callable
+
+    from provcrt_kernel.trace.supervisor import Supervisor
+    from provcrt_kernel.trace.tasks import Task
+
+_MESSAGE = 1 << 20
+_GRACE = 5.0  # seconds between SIGTERM and SIGKILL
+_HELD = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD)
+
+
+def supervise(main: Callable[[], None]) -> NoReturn:
+    """Run `main` as the kernel process under a supervisor; end as it ends.
+
+    Returns only in the kernel process, and there as `SystemExit`. To be called first thing, before threads are
+    started and before anything heavy is imported.
+
+    Parameters
+    ----------
+    main : callable
+        What the kernel process runs; it may call `attach`.
+    """
+    status = Keeper(main).run()
+    _end_as(status)
+
+
+def _end_as(status: int) -> NoReturn:
+    """End as the kernel ended: with its exit status, or by its signal."""
+    if os.WIFSIGNALED(status):
+        import resource
+
+        number = os.WTERMSIG(status)
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # one core file is enough
+        with contextlib.suppress(OSError):
+            signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {number})
+        os.kill(os.getpid(), number)
+        os._exit(128 + number)
+    os._exit(os.waitstatus_to_exitcode(status))
+
+
+class Keeper:
+    """P: starts S, waits for K, and takes S's place if it dies.
+
+    Parameters
+    ----------
+    main : callable
+        What the kernel process runs.
+    """
+
+    def __init__(self, main: Callable[[], None]) -> None:
+        self._main = main
+        self._page = notify.shared_page()
+        self._kernel = 0
+        self._listener = -1
+        self._setup: dict[str, object] = {}
+        self._starter = os.getppid() if os.environ.get("JPY_PARENT_PID") else 0
+        self._told_to_end = 0.0
+        self.last = ""  # where the last span of a kernel process that ended in it was written
+
+    def run(self) -> int:
+        """Start everything; return K's wait status."""
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, _HELD)
+        here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        notify.become_subreaper()
+        self._supervisor = os.fork()
+        if self._supervisor == 0:
+            here.close()
+            _supervisor(self._main, there, self._page, mask, os.getppid())
+        there.close()
+        waker = Waker(signal.SIGTERM, signal.SIGCHLD)
+        signal.signal(signal.SIGTERM, self._pass_on)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        return self._wait(here, waker)
+
+    def _pass_on(self, number: int, frame: object) -> None:
+        if self._kernel:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._kernel, signal.SIGTERM)
+
+    def _wait(self, sock: socket.socket, waker: Waker) -> int:
+        poll = select.poll()
+        poll.register(sock, select.POLLIN)
+        poll.register(waker, select.POLLIN)
+        while True:
+            ready = dict(poll.poll(1000 if self._starter else None))
+            waker.drain()
+            self._watch_starter()
+            if sock.fileno() in ready:
+                message, descriptors = _receive(sock)
+                self._listener = descriptors[0] if descriptors else self._listener
+                if message is None:
+                    return self._take_over(waker)
+                self._kernel = int(message.get("kernel", self._kernel))
+                self._setup = message.get("setup", self._setup)
+                if "exit" in message:
+                    self.last = str(message.get("last", ""))
+                    return int(message["exit"])
+
+    def _watch_starter(self) -> None:
+        if not self._starter or os.getppid() == self._starter or not self._kernel:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            if not self._told_to_end:
+                self._told_to_end = time.monotonic()
+                os.kill(self._kernel, signal.SIGTERM)
+            elif time.monotonic() - self._told_to_end > _GRACE:
+                os.kill(self._kernel, signal.SIGKILL)
+
+    def _take_over(self, waker: Waker) -> int:
+        """S is dead and K is ours now: answer its calls from here."""
+        if self._kernel == 0:
+            os._exit(1)
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(self._supervisor, 0)
+        if self._listener >= 0:
+            from provcrt_kernel.trace.supervisor import quick_threads
+
+            quick_threads()
+            supervisor = _make(self._listener, self._page, self._kernel, self._setup, lambda task: None)
+            supervisor.take_over("the supervisor died and was replaced: what happened meanwhile is unknown")
+            threading.Thread(target=supervisor.serve, daemon=True).start()
+        poll = select.poll()
+        poll.register(waker, select.POLLIN)
+        while True:
+            with contextlib.suppress(ChildProcessError):
+                while True:
+                    pid, status = os.waitpid(-1, os.WNOHANG)
+                    if pid == 0:
+                        break
+                    if pid == self._kernel:
+                        return status
+            poll.poll(1000)
+            waker.drain()
+            self._watch_starter()
+
+
+def _supervisor(
+    main: Callable[[], None], keeper: socket.socket, page: mmap.mmap, mask: set[signal.Signals], parent: int
+) -> NoReturn:
+    """Be S: fork K, then watch it until nothing traced is left."""
+    here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    kernel = os.fork()
+    if kernel == 0:
+        keeper.close()
+        here.close()
+        Link.current = Link(there)
+        os.environ.pop("JPY_PARENT_PID", None)  # its parent is the supervisor, not who is meant
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        main()
+        raise SystemExit(0)
+    status = 1
+    try:
+        there.close()
+        status = _House(kernel, keeper, here, page, parent).run()
+    except BaseException:
+        if os.environ.get("PROVCRT_DEBUG"):
+            traceback.print_exc()
+    finally:
+        os._exit(status)
+
+
+class _House:
+    """S's main thread: children, the keeper's line, the kernel's line; the listener has a thread of its own."""
+
+    def __init__(
+        self, kernel: int, keeper: socket.socket, link: socket.socket, page: mmap.mmap, parent: int
+    ) -> None:
+        self._kernel = kernel
+        self._keeper: socket.socket | None = keeper
+        self._link: socket.socket | None = link
+        self._page = page
+        self._parent = parent
+        self._group = os.getpgid(0)
+        self._supervisor: Supervisor | None = None
+        self._tasks: dict[int, Task] = {}
+        self._listener = -1
+        self._ended = False
+        self._epoll = select.epoll()
+
+    def run(self) -> int:
+        """Serve until K has ended and nothing traced is left."""
+        os.setsid()
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
+        waker = Waker(signal.SIGCHLD)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _HELD)
+        notify.become_subreaper()
+        assert self._keeper is not None
+        assert self._link is not None
+        keeper, link = self._keeper, self._link
+        _leave_descriptors({keeper.fileno(), link.fileno(), self._epoll.fileno(), *waker.descriptors})
+        self._tell({"kernel": self._kernel})
+        for number in (keeper.fileno(), link.fileno(), waker.fileno()):
+            self._epoll.register(number, select.EPOLLIN)
+        from provcrt_kernel.trace import supervisor  # noqa: F401  imported while K imports its own
+
+        while True:
+            for number, event in self._epoll.poll():
+                if number == waker.fileno():
+                    waker.drain()
+                elif number == self._listener:  # nobody has the filter any more
+                    self._epoll.unregister(number)
+                    self._listener = -1
+                elif self._keeper is not None and number == keeper.fileno():
+                    self._keeper_gone()
+                elif self._link is not None and number == link.fileno():
+                    self._kernel_speaks(link)
+                elif number in self._tasks:
+                    self._epoll.unregister(number)
+                    self._bury(self._tasks.pop(number))
+            self._reap()
+            if self._ended and self._listener < 0:
+                return 0
+
+    def _tell(self, message: dict[str, object], descriptors: tuple[int, ...] = ()) -> None:
+        if self._keeper is not None:
+            with contextlib.suppress(OSError):
+                socket.send_fds(self._keeper, [json.dumps(message).encode()], list(descriptors))
+
+    def _keeper_gone(self) -> None:
+        """P is dead: K must not run on unseen by who started it."""
+        assert self._keeper is not None
+        self._epoll.unregister(self._keeper.fileno())
+        self._keeper.close()
+        self._keeper = None
+        if self._ended:
+            return
+        if self._group == self._parent:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._group, signal.SIGKILL)
+        else:  # the group is the caller's, and none of our business
+            for pid in {self._kernel, *(task.pid for task in self._tasks.values())}:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+
+    def _kernel_speaks(self, link: socket.socket) -> None:
+        try:
+            data = link.recv(_MESSAGE)
+        except OSError:
+            data = b""
+        if not data:
+            self._hang_up(link)
+            return
+        setup = json.loads(data)
+        try:
+            os.close(notify.take_descriptor(self._kernel, int(setup["probe"])))
+            with open(f"/proc/{self._kernel}/mem", "rb"):
+                pass
+        except OSError as error:
+            link.send(json.dumps({"no": str(error)}).encode())
+            self._hang_up(link)
+            return
+        link.send(b'{"ready": true}')
+        listener = self._find_listener(link)
+        if listener < 0:
+            self._hang_up(link)
+            return
+        from provcrt_kernel.trace.supervisor import quick_threads
+
+        quick_threads()
+        self._tell({"setup": setup}, (listener,))
+        self._supervisor = _make(listener, self._page, self._kernel, setup, self._adopt)
+        threading.Thread(target=self._supervisor.serve, daemon=True).start()
+        self._listener = listener
+        self._epoll.register(listener, 0)  # it hangs up when the last traced task is gone
+        link.send(b'{"ok": true}')
+        self._hang_up(link)
+
+    def _hang_up(self, link: socket.socket) -> None:
+        self._epoll.unregister(link.fileno())
+        link.close()
+        self._link = None
+
+    def _find_listener(self, link: socket.socket) -> int:
+        """Wait until K has installed its filter, and take the listener; -1 where it says that it failed.
+
+        K cannot be asked for it: a thread of it may already be waiting in a trapped call, holding the GIL.
+        """
+        folder = f"/proc/{self._kernel}/fd"
+        poll = select.poll()
+        poll.register(link, select.POLLIN)
+        while True:
+            try:
+                for number in os.listdir(folder):
+                    with contextlib.suppress(OSError):
+                        if os.readlink(f"{folder}/{number}") == "anon_inode:seccomp notify":
+                            return notify.take_descriptor(self._kernel, int(number))
+            except OSError:
+                return -1
+            if poll.poll(1):
+                return -1
+
+    def _adopt(self, task: Task) -> None:
+        with contextlib.suppress(OSError):
+            task.pidfd = os.pidfd_open(task.pid)
+            number = os.dup(task.pidfd)
+            self._tasks[number] = task
+            self._epoll.register(number, select.EPOLLIN)
+
+    def _bury(self, task: Task) -> None:
+        if self._supervisor is not None:
+            self._supervisor.bury(task)
+
+    def _reap(self) -> None:
+        with contextlib.suppress(ChildProcessError):
+            while True:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+                if pid == 0:
+                    return
+                if pid == self._kernel:
+                    self._ended = True
+                    last = self._supervisor.last_span() if self._supervisor is not None else ""
+                    self._tell({"exit": status, "last": last})
+
+
+def _make(
+    listener: int, page: mmap.mmap, kernel: int, setup: dict[str, object], adopt: Callable[[Task], None]
+) -> Supervisor:
+    from provcrt_kernel.trace.supervisor import Supervisor
+
+    tables = machine()
+    assert tables is not None
+    ignore = setup["ignore"]
+    assert isinstance(ignore, list)
+    return Supervisor(listener, page, kernel, str(setup["rundir"]), ignore, tables, adopt)
+
+
+class Waker:
+    """A descriptor that becomes readable when one of some signals arrives (signal.set_wakeup_fd)."""
+
+    def __init__(self, *numbers: signal.Signals) -> None:
+        reader, writer = os.pipe()
+        self.descriptors = (reader, writer)
+        for number in self.descriptors:
+            os.set_blocking(number, False)
+        signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+        for number in numbers:
+            signal.signal(number, lambda *_: None)
+
+    def fileno(self) -> int:
+        """Return the end to wait for."""
+        return self.descriptors[0]
+
+    def drain(self) -> None:
+        """Make it unreadable again."""
+        with contextlib.suppress(BlockingIOError):
+            while os.read(self.descriptors[0], 512):
+                pass
+
+
+def _receive(sock: socket.socket) -> tuple[dict[str, object] | None, list[int]]:
+    try:
+        data, descriptors, _, _ = socket.recv_fds(sock, _MESSAGE, 4)
+    except OSError:
+        return None, []
+    return (json.loads(data) if data else None), descriptors
+
+
+def _leave_descriptors(keep: set[int]) -> None:
+    """Close what was inherited, so that nobody waits for an end of file that only S prevents."""
+    null = os.open(os.devnull, os.O_RDWR)
+    for number in (0, 1) if os.environ.get("PROVCRT_DEBUG") else (0, 1, 2):
+        os.dup2(null, number)
+    low = 3
+    for number in sorted(n for n in keep if n >= 3):
+        os.closerange(low, number)
+        low = number + 1
+    os.closerange(low, os.sysconf("SC_OPEN_MAX") if os.sysconf("SC_OPEN_MAX") > 0 else 65536)
