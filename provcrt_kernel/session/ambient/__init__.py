@@ -1,9 +1,9 @@
 """Ambient slots: hidden state outside of the namespace that cells change and later cells see.
 
-The random stream, the working folder, matplotlib's rcParams: nobody passes them, everybody reads them. Each is a slot
-with an adapter that captures it as plain data and restores it. What plain data cannot express (a lambda as a hook) is
-marked: then a change can only be recomputed. A library brings its own adapters through the entry point group
-``provcrt.ambient``.
+The random stream, the working folder, matplotlib's rcParams: nobody passes them, everybody reads them. Each
+is a slot with an adapter that captures it as plain data and restores it. What plain data cannot express (a
+lambda as a hook) is marked: then a change can only be recomputed. A library brings its own adapters through
+the entry point group ``provcrt.ambient``.
 """
 
 from .adapter import Adapter, Builtin, Kind

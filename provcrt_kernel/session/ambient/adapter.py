@@ -1,7 +1,8 @@
 """What an ambient slot is: a name, a way to read hidden state as plain data, and a way to put it back.
 
-Plain data is what msgpack carries: None, booleans, integers of 64 bits, floats, text, bytes, lists, and dicts whose
-keys are text. It holds lists and never tuples, so that a value which went through the store still equals a new capture.
+Plain data is what msgpack carries: None, booleans, integers of 64 bits, floats, text, bytes, lists, and
+dicts whose keys are text. It holds lists and never tuples, so that a value which went through the store
+still equals a new capture.
 """
 
 from __future__ import annotations
@@ -23,9 +24,9 @@ class Adapter(Protocol):
     name : str
         The slot's name, as users see it: ``"numpy.random"``, ``"cwd"``.
     kind : {"rng", "setting", "identity"}
-        A *setting* is read by every cell that it is visible to. An *rng* is read only by a cell that moves it or asks
-        for it. An *identity* is a fact of this process (its arguments, its first folder): it is read only by a
-        cell that asks for it, and nobody can restore it.
+        A *setting* is read by every cell that it is visible to. An *rng* is read only by a cell that moves
+        it or asks for it. An *identity* is a fact of this process (its arguments, its first folder): it is
+        read only by a cell that asks for it, and nobody can restore it.
     packages : frozenset of str
         Top-level modules of which one must be loaded for the slot to exist. Empty: it always exists.
     """
@@ -38,7 +39,7 @@ class Adapter(Protocol):
     def packages(self) -> frozenset[str]: ...  # noqa: D102
 
     def capture(self) -> object | None:
-        """Return the slot's value as plain data, or None while its library is not loaded. Never imports anything."""
+        """Return the slot's value as plain data, or None while its library is not loaded; import nothing."""
 
     def restore(self, value: object) -> None:
         """Make ``capture() == value`` again, changing only what differs; may import the slot's library.
@@ -58,7 +59,7 @@ class Builtin:
     write : callable
         Takes what `read` returned, never None.
     asks : callable
-        Returns the identifiers and string constants by which source asks for the slot's value (`Adapter.kind`).
+        Returns the identifiers and string constants by which source asks for the slot's value.
     seeds : frozenset of str
         Identifiers by which source gives an RNG a known state; without one a moved RNG is entropy.
     """

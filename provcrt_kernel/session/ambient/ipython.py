@@ -1,6 +1,7 @@
-"""IPython and the inline backend: compiler flags, extensions, magics, formatters, events, transformers, settings.
+"""IPython: compiler flags, extensions, magics, formatters, events, settings.
 
-What IPython and ipykernel set up for themselves is left out; only what a cell, or an extension that it loaded, added counts.
+What IPython and ipykernel set up for themselves is left out; what a cell, or an extension that it loaded,
+added counts.
 """
 
 from __future__ import annotations
@@ -9,11 +10,12 @@ import sys
 from typing import Any
 
 from .adapter import Builtin
-from .plain import ATOMS, Inexpressible, installed, plain, reference, unplain
+from .plain import Inexpressible, installed, plain, reference, unplain
 from .standard import own
 
 
-def _shell() -> Any:
+def current_shell() -> Any:
+    """Return the IPython shell of this process, or None."""
     ipython = sys.modules.get("IPython.core.getipython")
     return None if ipython is None else ipython.get_ipython()
 
@@ -24,19 +26,19 @@ def _kernels_own(hook: object) -> bool:
     return own(module if isinstance(module, str) else type(owner).__module__)
 
 
-# -- compiler flags ------------------------------------------------------------------------------------------------
+# -- compiler flags --------------------------------------------------------------------------------
 
 
 def _read_future() -> object | None:
-    shell = _shell()
+    shell = current_shell()
     return None if shell is None else shell.compile.flags
 
 
 def _write_future(value: Any) -> None:
-    _shell().compile.flags = value
+    current_shell().compile.flags = value
 
 
-# -- settings ------------------------------------------------------------------------------------------------------
+# -- settings --------------------------------------------------------------------------------------
 
 _TRAITS = (
     "ast_node_interactivity",
@@ -54,34 +56,20 @@ _TRAITS = (
 
 
 def _read_settings() -> object | None:
-    shell = _shell()
+    shell = current_shell()
     if shell is None:
         return None
-    inline = sys.modules.get("matplotlib_inline.config")
-    backend = inline.InlineBackend._instance if inline is not None else None
     return {
         "traits": {name: plain(getattr(shell, name, None)) for name in _TRAITS},
         "xmode": plain(getattr(shell.InteractiveTB, "mode", None)),
         "pdb": bool(shell.call_pdb),
         "exceptions": [reference(kind) for kind in shell.custom_exceptions],
         "log": shell.logger.logfname if shell.logger.log_active else None,
-        # An InlineBackend that nobody has made yet has its defaults.
-        "inline": None if backend is None else _inline(backend),
     }
-
-
-def _inline(backend: Any) -> object:
-    value = {
-        "formats": sorted(backend.figure_formats),
-        "print": plain(dict(backend.print_figure_kwargs)),
-        "close": backend.close_figures,
-        "rc": plain(dict(backend.rc)),
-    }
-    return None if value == {"formats": ["png"], "print": {"bbox_inches": "tight"}, "close": True, "rc": {}} else value
 
 
 def _write_settings(value: Any) -> None:
-    shell = _shell()
+    shell = current_shell()
     for name, wanted in value["traits"].items():
         if plain(getattr(shell, name, None)) != wanted and not Inexpressible.inside(wanted):
             setattr(shell, name, unplain(wanted))
@@ -93,36 +81,17 @@ def _write_settings(value: Any) -> None:
         shell.set_custom_exc((), None)
     if value["log"] is None and shell.logger.log_active:
         shell.logger.logstop()
-    _write_inline(value["inline"])
 
 
-def _write_inline(value: Any) -> None:
-    if value is None and "matplotlib_inline.config" not in sys.modules:
-        return
-    from matplotlib_inline.config import InlineBackend
-
-    if value is None:
-        if InlineBackend._instance is None:
-            return
-        value = {"formats": ["png"], "print": {"bbox_inches": "tight"}, "close": True, "rc": {}}
-    backend = InlineBackend.instance(parent=_shell())
-    if backend.shell is None:
-        backend.shell = _shell()
-    backend.print_figure_kwargs = unplain(value["print"])
-    backend.figure_formats = set(value["formats"])
-    backend.close_figures = value["close"]
-    backend.rc = unplain(value["rc"])
-
-
-# -- extensions ----------------------------------------------------------------------------------------------------
+# -- extensions ------------------------------------------------------------------------------------
 
 
 def _read_extensions() -> object | None:
-    shell = _shell()
+    shell = current_shell()
     if shell is None:
         return None
     loaded = {
-        name: True if installed(name) else Inexpressible.object(sys.modules.get(name))
+        name: True if installed(name) else Inexpressible.of(sys.modules.get(name))
         for name in sorted(shell.extension_manager.loaded)
     }
     reloader = getattr(shell.magics_manager.registry.get("AutoreloadMagics"), "_reloader", None)
@@ -133,7 +102,7 @@ def _read_extensions() -> object | None:
 
 
 def _write_extensions(value: Any) -> None:
-    shell = _shell()
+    shell = current_shell()
     loaded = set(shell.extension_manager.loaded)
     for name, wanted in value["loaded"].items():
         if name not in loaded and wanted is True:
@@ -149,13 +118,13 @@ def _write_extensions(value: Any) -> None:
         reloader.skip_modules = dict.fromkeys(skipped, True)
 
 
-# -- magics and aliases --------------------------------------------------------------------------------------------
+# -- magics and aliases ----------------------------------------------------------------------------
 
 _known_magics: dict[tuple[str, str], object] = {}
 
 
 def _read_magics() -> object | None:
-    shell = _shell()
+    shell = current_shell()
     if shell is None:
         return None
     added: dict[str, object] = {}
@@ -183,7 +152,7 @@ def _magic(magic: Any) -> object | None:
 
 
 def _write_magics(value: Any) -> None:
-    shell = _shell()
+    shell = current_shell()
     now: Any = _read_magics()
     for name, wanted in value.items():
         if now.get(name) == wanted:
@@ -201,23 +170,41 @@ def _write_magics(value: Any) -> None:
         shell.magics_manager.magics[kind].pop(name.lstrip("%"), None)
 
 
-# -- formatters ----------------------------------------------------------------------------------------------------
+# -- formatters ------------------------------------------------------------------------------------
 
-_FORMATTER_TRAITS = ("enabled", "pprint", "max_width", "max_seq_length", "newline", "float_precision", "float_format")
+# The class whose printers are the inline backend's, and a slot of their own.
+FIGURE = ("matplotlib.figure", "Figure")
+_FORMATTER_TRAITS = (
+    "enabled",
+    "pprint",
+    "max_width",
+    "max_seq_length",
+    "newline",
+    "float_precision",
+    "float_format",
+)
 _Printers = dict[str, object]
 
 
+def formatters(shell: Any) -> dict[str, Any]:
+    """Return every formatter of a shell by its MIME type or special name."""
+    display = shell.display_formatter
+    special = {
+        "ipython_display": display.ipython_display_formatter,
+        "mimebundle": display.mimebundle_formatter,
+    }
+    return {**display.formatters, **special}
+
+
 def _read_formatters() -> object | None:
-    shell = _shell()
+    shell = current_shell()
     if shell is None:
         return None
     display = shell.display_formatter
     found: dict[str, object] = {"active": sorted(display.active_types)}
-    every = {**display.formatters, "ipython_display": display.ipython_display_formatter, "mimebundle": display.mimebundle_formatter}
-    for name, formatter in every.items():
-        traits = [getattr(formatter, trait, None) for trait in _FORMATTER_TRAITS]
+    for name, formatter in formatters(shell).items():
         if not formatter.enabled or name == "text/plain":
-            found[name] = traits if ATOMS.issuperset(map(type, traits)) else plain(traits)
+            found[name] = plain([getattr(formatter, trait, None) for trait in _FORMATTER_TRAITS])
         printers = _printers(formatter)
         if printers:
             found[name + " printers"] = printers
@@ -227,24 +214,23 @@ def _read_formatters() -> object | None:
 def _printers(formatter: Any) -> _Printers:
     added: _Printers = {}
     for kind, printer in formatter.type_printers.items():
-        if not _kernels_own(printer):
+        if not _kernels_own(printer) and (kind.__module__, kind.__qualname__) != FIGURE:
             added[f"{kind.__module__}.{kind.__qualname__}"] = reference(printer)
     for (module, name), printer in formatter.deferred_printers.items():
-        if not _kernels_own(printer):
+        if not _kernels_own(printer) and (module, name) != FIGURE:
             added[f"{module}.{name}"] = reference(printer)
     for printer in formatter.singleton_printers.values():
         if not _kernels_own(printer):
-            added["one object"] = Inexpressible.object(printer)
+            added["one object"] = Inexpressible.of(printer)
     return added
 
 
 def _write_formatters(value: Any) -> None:
-    display = _shell().display_formatter
+    display = current_shell().display_formatter
     now: Any = _read_formatters()
     if now["active"] != value["active"]:
         display.active_types = value["active"]
-    every = {**display.formatters, "ipython_display": display.ipython_display_formatter, "mimebundle": display.mimebundle_formatter}
-    for name, formatter in every.items():
+    for name, formatter in formatters(current_shell()).items():
         if now.get(name) != value.get(name):
             traits = value.get(name)
             _write_formatter_traits(formatter, [True] if traits is None else unplain(traits))
@@ -260,7 +246,9 @@ def _write_formatter_traits(formatter: Any, traits: Any) -> None:
 
 def _write_printers(formatter: Any, now: _Printers, wanted: _Printers) -> None:
     for name in now.keys() - wanted.keys():
-        for kind in [kind for kind in formatter.type_printers if f"{kind.__module__}.{kind.__qualname__}" == name]:
+        for kind in [
+            kind for kind in formatter.type_printers if f"{kind.__module__}.{kind.__qualname__}" == name
+        ]:
             del formatter.type_printers[kind]
         formatter.deferred_printers.pop(tuple(name.rsplit(".", 1)), None)
     for name, printer in wanted.items():
@@ -269,22 +257,30 @@ def _write_printers(formatter: Any, now: _Printers, wanted: _Printers) -> None:
             formatter.for_type_by_name(module, kind_name, unplain(printer))
 
 
-# -- events and transformers ---------------------------------------------------------------------------------------
+# -- events and transformers -----------------------------------------------------------------------
 
 
 def _read_events() -> object | None:
-    shell = _shell()
+    shell = current_shell()
     if shell is None:
         return None
     found = {
-        event: [reference(callback) for callback in callbacks if not _kernels_own(callback)]
+        event: [
+            reference(callback)
+            for callback in callbacks
+            if not _kernels_own(callback) and not _inline_hook(callback)
+        ]
         for event, callbacks in shell.events.callbacks.items()
     }
     return {event: callbacks for event, callbacks in found.items() if callbacks}
 
 
+def _inline_hook(hook: object) -> bool:
+    return getattr(hook, "__module__", None) == "matplotlib_inline.backend_inline"
+
+
 def _write_events(value: Any) -> None:
-    _write_hooks(_shell().events.callbacks, value)
+    _write_hooks(current_shell().events.callbacks, value)
 
 
 def _transformer_lists(shell: Any) -> dict[str, list[Any]]:
@@ -299,7 +295,7 @@ def _transformer_lists(shell: Any) -> dict[str, list[Any]]:
 
 
 def _read_transformers() -> object | None:
-    shell = _shell()
+    shell = current_shell()
     if shell is None:
         return None
     found = {
@@ -310,7 +306,7 @@ def _read_transformers() -> object | None:
 
 
 def _write_transformers(value: Any) -> None:
-    lists = _transformer_lists(_shell())
+    lists = _transformer_lists(current_shell())
     _write_hooks({name: hooks for name, hooks in lists.items() if name != "source"}, value)
     wanted = value.get("source", [])
     lists["source"][:] = [hook for hook in lists["source"] if reference(hook) in wanted]
@@ -319,7 +315,9 @@ def _write_transformers(value: Any) -> None:
 def _write_hooks(lists: dict[str, list[Any]], value: dict[str, list[Any]]) -> None:
     for name, hooks in lists.items():
         wanted = value.get(name, [])
-        hooks[:] = [hook for hook in hooks if _kernels_own(hook) or reference(hook) in wanted]
+        hooks[:] = [
+            hook for hook in hooks if _kernels_own(hook) or _inline_hook(hook) or reference(hook) in wanted
+        ]
         present = [reference(hook) for hook in hooks]
         hooks.extend(unplain(hook) for hook in wanted if "@name" in hook and hook not in present)
 

@@ -1,4 +1,4 @@
-"""Libraries of the scientific stack: random streams, rcParams, options, print settings. None is imported to look at it."""
+"""Libraries of the scientific stack: random streams, options. None is imported to look at it."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Any
 from .adapter import Builtin
 from .plain import ATOMS, Inexpressible, plain, reference, unplain
 
-# -- numpy ---------------------------------------------------------------------------------------------------------
+# -- numpy -----------------------------------------------------------------------------------------
 
 _numpy_entropy: object = None
 
 
-def _numpy_state() -> object | None:
-    generator = sys.modules.get("numpy.random.mtrand")
+def _numpy_state() -> Any:
+    generator: Any = sys.modules.get("numpy.random.mtrand")
     if generator is None:
         return None
     state = generator._rand.get_state(legacy=False)
@@ -53,14 +53,15 @@ def _write_numpy_random(value: Any) -> None:
     global _numpy_entropy  # noqa: PLW0603
     import numpy.random
 
+    random: Any = numpy.random
     if value != ["entropy"]:
-        generator = numpy.random.mtrand._rand
+        generator = random.mtrand._rand
         if type(generator._bit_generator).__name__ != value["bit_generator"]:
-            numpy.random.set_bit_generator(getattr(numpy.random, value["bit_generator"])())
-            generator = numpy.random.mtrand._rand
+            random.set_bit_generator(getattr(random, value["bit_generator"])())
+            generator = random.mtrand._rand
         generator.set_state(_bytes_as_arrays(value))
     elif _read_numpy_random() != value:
-        numpy.random.seed()
+        random.seed()
         _numpy_entropy = _numpy_state()
 
 
@@ -69,7 +70,10 @@ def _read_numpy() -> object | None:
     if numpy is None or not hasattr(numpy, "get_printoptions"):
         return None
     return {
-        "print": {key: item if type(item) in ATOMS else plain(item) for key, item in numpy.get_printoptions().items()},
+        "print": {
+            key: item if type(item) in ATOMS else plain(item)
+            for key, item in numpy.get_printoptions().items()
+        },
         "errors": numpy.geterr(),
         "error call": plain(numpy.geterrcall()),
         "buffer": numpy.getbufsize(),
@@ -79,9 +83,11 @@ def _read_numpy() -> object | None:
 def _write_numpy(value: Any) -> None:
     import numpy
 
-    shown = {key: unplain(item) for key, item in value["print"].items() if not Inexpressible.inside(item)}
-    # numpy refuses the floatmode and legacy values that it reports itself only where they are absent
-    numpy.set_printoptions(**{key: item for key, item in shown.items() if numpy.get_printoptions().get(key) != item})
+    now = numpy.get_printoptions()
+    shown: dict[str, Any] = {
+        key: unplain(item) for key, item in value["print"].items() if not Inexpressible.inside(item)
+    }
+    numpy.set_printoptions(**{key: item for key, item in shown.items() if now.get(key) != item})
     numpy.seterr(**value["errors"])
     if not Inexpressible.inside(value["error call"]):
         numpy.seterrcall(unplain(value["error call"]))
@@ -89,7 +95,7 @@ def _write_numpy(value: Any) -> None:
         numpy.setbufsize(value["buffer"])
 
 
-# -- torch ---------------------------------------------------------------------------------------------------------
+# -- torch -----------------------------------------------------------------------------------------
 
 
 def _torch() -> Any:
@@ -154,109 +160,7 @@ def _write_torch(value: Any) -> None:
     torch._tensor_str.PRINT_OPTS.sci_mode = scientific  # set_printoptions takes None for "as it was"
 
 
-# -- matplotlib ----------------------------------------------------------------------------------------------------
-
-
-def _read_rc() -> object | None:
-    matplotlib = sys.modules.get("matplotlib")
-    params = getattr(matplotlib, "rcParams", None)
-    if params is None:
-        return None
-    # As a dict: asking the RcParams for "backend" would resolve it, and import a GUI toolkit or pyplot.
-    return {key: item if type(item) in ATOMS else _rc_plain(item) for key, item in dict.items(params)}
-
-
-def _rc_plain(item: Any) -> object:
-    kind = type(item)
-    if kind is list or kind is tuple:
-        return [one if type(one) in ATOMS else _rc_plain(one) for one in item]
-    if kind.__name__ == "Cycler" and kind.__module__ == "cycler":
-        return {"@cycler": [[key, _rc_plain(values)] for key, values in item.by_key().items()]}
-    if kind is object:
-        return {"@auto": True}  # the sentinel of a backend that nobody chose
-    return plain(item)
-
-
-def _write_rc(value: Any) -> None:
-    import matplotlib
-
-    now = _read_rc()
-    params = matplotlib.rcParams
-    for key, wanted in value.items():
-        if now[key] == wanted if isinstance(now, dict) and key in now else False:
-            continue
-        if key == "backend":
-            _write_backend(wanted)
-        elif not Inexpressible.inside(wanted):
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                params[key] = _rc_unplain(wanted)
-
-
-def _rc_unplain(value: Any) -> object:
-    if isinstance(value, dict) and "@cycler" in value:
-        import cycler
-
-        cycle = None
-        for key, values in value["@cycler"]:
-            one = cycler.cycler(key, _rc_unplain(values))
-            cycle = one if cycle is None else cycle + one
-        return cycle
-    if isinstance(value, list):
-        return [_rc_unplain(item) for item in value]
-    return unplain(value)
-
-
-def _write_backend(wanted: Any) -> None:
-    import matplotlib
-
-    if wanted == {"@auto": True}:
-        sentinel = matplotlib.rcsetup._auto_backend_sentinel
-        dict.__setitem__(matplotlib.rcParams, "backend", sentinel)
-    elif "matplotlib.pyplot" in sys.modules:
-        matplotlib.pyplot.switch_backend(wanted)
-    else:
-        matplotlib.rcParams["backend"] = wanted
-
-
-def _read_figures() -> object | None:
-    helpers = sys.modules.get("matplotlib._pylab_helpers")
-    if helpers is None:
-        return None
-    return [[plain(number), Inexpressible.object(manager)] for number, manager in helpers.Gcf.figs.items()]
-
-
-def _write_figures(value: Any) -> None:
-    helpers: Any = sys.modules.get("matplotlib._pylab_helpers")
-    if helpers is None:
-        return
-    for number, manager in list(helpers.Gcf.figs.items()):
-        if [plain(number), Inexpressible.object(manager)] not in value:
-            helpers.Gcf.destroy(number)
-
-
-def _read_colormaps() -> object | None:
-    cm = sys.modules.get("matplotlib.cm")
-    registry = getattr(cm, "_colormaps", None)
-    if registry is None:
-        return None
-    library = getattr(sys.modules.get("seaborn.cm"), "__dict__", {})
-    added = registry._cmaps.keys() - set(registry._builtin_cmaps)
-    return {
-        name: Inexpressible.object(registry._cmaps[name])
-        for name in sorted(added)
-        if name not in library and name.removesuffix("_r") not in library
-    }
-
-
-def _write_colormaps(value: Any) -> None:
-    import matplotlib
-
-    for name in (_read_colormaps() or {}).keys() - value.keys():  # type: ignore[attr-defined]
-        matplotlib.colormaps.unregister(name)
-
-
-# -- pandas --------------------------------------------------------------------------------------------------------
+# -- pandas ----------------------------------------------------------------------------------------
 
 
 def _read_pandas() -> object | None:
@@ -303,11 +207,11 @@ def _read_pandas_additions() -> object | None:
             added[f"{name}.{accessor}"] = reference(vars(owner)[accessor]._accessor)
         progress = vars(owner).get("progress_apply")
         if progress is not None:  # tqdm.pandas(): a function made for the bar that was asked for
-            added[f"{name}.progress_apply"] = Inexpressible.object(progress)
+            added[f"{name}.progress_apply"] = Inexpressible.of(progress)
     return added
 
 
-# -- the others ----------------------------------------------------------------------------------------------------
+# -- scikit-learn ------------------------------------------------------------------------------------
 
 
 def _read_sklearn() -> object | None:
@@ -320,53 +224,21 @@ def _write_sklearn(value: Any) -> None:
 
     now = _read_sklearn()
     assert isinstance(now, dict)
-    differing = {key: unplain(item) for key, item in value.items() if now.get(key) != item and not Inexpressible.inside(item)}
+    differing = {
+        key: unplain(item)
+        for key, item in value.items()
+        if now.get(key) != item and not Inexpressible.inside(item)
+    }
     if differing:
         sklearn.set_config(**differing)
-
-
-def _read_plotly() -> object | None:
-    templates, renderers = sys.modules.get("plotly.io._templates"), sys.modules.get("plotly.io._renderers")
-    if templates is None:
-        return None
-    express = getattr(sys.modules.get("plotly.express._core"), "defaults", None)
-    return {
-        "template": templates.templates._default,
-        "own templates": {
-            name: Inexpressible.object(item)
-            for name, item in templates.templates._templates.items()
-            if name not in templates.default_templates
-        }
-        if hasattr(templates, "default_templates")
-        else {},
-        "renderer": getattr(getattr(renderers, "renderers", None), "_default_name", None),
-        "express": {name: plain(getattr(express, name)) for name in type(express).__slots__} if express is not None else {},
-    }
-
-
-def _write_plotly(value: Any) -> None:
-    import plotly.io
-
-    now = _read_plotly()
-    assert isinstance(now, dict)
-    if now["template"] != value["template"]:
-        plotly.io.templates.default = value["template"]
-    if value["renderer"] is not None and now["renderer"] != value["renderer"]:
-        plotly.io.renderers.default = value["renderer"]
-    if value["express"]:
-        import plotly.express
-
-        for name, item in value["express"].items():
-            if not Inexpressible.inside(item):
-                setattr(plotly.express.defaults, name, unplain(item))
 
 
 def _nothing(_: object) -> None:
     """Restore nothing: what a library was given as additions can only be recomputed."""
 
 
-_NUMPY, _TORCH, _MATPLOTLIB = frozenset({"numpy"}), frozenset({"torch"}), frozenset({"matplotlib"})
-_PANDAS, _SKLEARN, _PLOTLY = frozenset({"pandas"}), frozenset({"sklearn"}), frozenset({"plotly"})
+_NUMPY, _TORCH = frozenset({"numpy"}), frozenset({"torch"})
+_PANDAS, _SKLEARN = frozenset({"pandas"}), frozenset({"sklearn"})
 
 SLOTS = (
     Builtin(
@@ -389,11 +261,7 @@ SLOTS = (
     ),
     Builtin("numpy settings", _read_numpy, _write_numpy, packages=_NUMPY),
     Builtin("torch settings", _read_torch, _write_torch, packages=_TORCH),
-    Builtin("matplotlib.rcParams", _read_rc, _write_rc, packages=_MATPLOTLIB),
-    Builtin("matplotlib figures", _read_figures, _write_figures, packages=_MATPLOTLIB),
-    Builtin("matplotlib.colormaps", _read_colormaps, _write_colormaps, packages=_MATPLOTLIB),
     Builtin("pandas options", _read_pandas, _write_pandas, packages=_PANDAS),
     Builtin("pandas additions", _read_pandas_additions, _nothing, packages=_PANDAS),
     Builtin("sklearn config", _read_sklearn, _write_sklearn, packages=_SKLEARN),
-    Builtin("plotly.io", _read_plotly, _write_plotly, packages=_PLOTLY),
 )

@@ -1,9 +1,9 @@
 """Values of settings as plain data: what msgpack carries, plus a few tagged forms, and a marker for the rest.
 
-Settings are mostly numbers and text. Some hold a class or a function of an installed package, which has a name, or
-``"{:.2f}".format``, which has a text. What has neither (a lambda, a handler with an open file) is marked
-*inexpressible*: the marker says why, and it carries a token of its own for every object, so that a change from one
-such object to another is still a change, in this process and in the next.
+Settings are mostly numbers and text. Some hold a class or a function of an installed package, which has a
+name, or ``"{:.2f}".format``, which has a text. What has neither (a lambda, a handler with an open file) is
+marked *inexpressible*: the marker says why, and it carries a token of its own for every object, so that a
+change from one such object to another is still a change, in this process and in the next.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ import sys
 import sysconfig
 import types
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
+from typing import Any, ClassVar
 
 ATOMS = frozenset({type(None), bool, float, str, bytes})
 _KEY = "@inexpressible"
@@ -64,7 +65,7 @@ def plain(value: object) -> object:
     return reference(value)
 
 
-def unplain(value: object) -> object:
+def unplain(value: object) -> Any:
     """Return the value that `plain` made `value` of; a marker comes back as it is.
 
     Raises
@@ -86,15 +87,19 @@ def unplain(value: object) -> object:
 
 
 def reference(value: object) -> object:
-    """Return the name of a class or function of an installed package as plain data, or a marker."""
+    """Return a class or function of an installed package, or a partial of one, by name; else a marker."""
     if type(value) is types.BuiltinMethodType and type(value.__self__) is str:
         return {"@method": [value.__self__, value.__name__]}
+    if type(value) is functools.partial and not value.__dict__:
+        name = name_of(value.func)
+        if name:
+            return {"@partial": [name, [plain(item) for item in value.args], plain(dict(value.keywords))]}
     name = name_of(value)
-    return {"@name": name} if name else Inexpressible.object(value)
+    return {"@name": name} if name else Inexpressible.of(value)
 
 
 def name_of(value: object) -> str | None:
-    """Return ``"module:qualname"`` if an installed module has exactly this object under that name, else None."""
+    """Return ``"module:qualname"`` if an installed module has this very object under that name, else None."""
     module = getattr(value, "__module__", None)
     qualname = getattr(value, "__qualname__", None)
     if type(module) is not str or type(qualname) is not str or not installed(module):
@@ -105,7 +110,7 @@ def name_of(value: object) -> str | None:
     return f"{module}:{qualname}" if found is value else None
 
 
-def named(name: str) -> object:
+def named(name: str) -> Any:
     """Return the object that `name_of` gave this name, importing its module."""
     module, _, qualname = name.partition(":")
     return functools.reduce(getattr, qualname.split("."), import_module(module))
@@ -113,7 +118,7 @@ def named(name: str) -> object:
 
 @functools.cache
 def installed(module: str) -> bool:
-    """Tell whether a loaded module belongs to Python or to an installed package (not the notebook, not a local file)."""
+    """Tell whether a loaded module is Python's or an installed package's: not the notebook, no local file."""
     spec = getattr(sys.modules.get(module), "__spec__", None)
     if module == "__main__" or spec is None:
         return False
@@ -133,15 +138,16 @@ def _installed_folders() -> tuple[str, ...]:
 class Inexpressible:
     """Makes the markers: plain data that says why a value cannot be stored.
 
-    A marker is ``{"@inexpressible": reason, "token": text}``. Tokens are unique to an object and to a process.
+    A marker is ``{"@inexpressible": reason, "token": text}``; a token is unique to an object and to a
+    process.
     """
 
     _process = os.urandom(8).hex()
     _count = itertools.count()
-    _tokens: dict[int, tuple[object, str]] = {}
+    _tokens: ClassVar[dict[int, tuple[object, str]]] = {}
 
     @classmethod
-    def object(cls, value: object) -> dict[str, object]:
+    def of(cls, value: object) -> dict[str, object]:
         """Return the marker of an object, the same for as long as the object lives."""
         if isinstance(value, types.MethodType):
             token = cls._token(value.__self__) + "." + value.__func__.__name__
@@ -247,16 +253,17 @@ def _pattern(body: Sequence[object]) -> object:
     return re.compile(unplain(pattern), flags)  # type: ignore[call-overload]
 
 
-_DECODERS = {
+_DECODERS: dict[str, Callable[[Any], object]] = {
     "@int": int,
     "@tuple": lambda body: tuple(map(unplain, body)),
     "@set": lambda body: set(map(unplain, body)),
     "@frozenset": lambda body: frozenset(map(unplain, body)),
     "@dict": lambda body: {unplain(key): unplain(item) for key, item in body},
-    "@enum": lambda body: named(body[0])[body[1]],  # type: ignore[index]
+    "@enum": lambda body: named(body[0])[body[1]],
     "@path": lambda body: pathlib.Path(os.fsdecode(body)),
     "@re": _pattern,
     "@method": lambda body: getattr(*body),
     "@name": named,
+    "@partial": lambda body: functools.partial(named(body[0]), *unplain(body[1]), **unplain(body[2])),
     "@fs": lambda body: body.decode("utf-8", "surrogatepass"),
 }

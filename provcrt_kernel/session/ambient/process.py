@@ -1,12 +1,16 @@
 """The process: environment variables, working folder, search path, limits, locale, time zone, signals.
 
 What differs from one start of the kernel to the next (the connection file among the arguments, the session's
-sockets) is left out for as long as it is as the process found it, so that it is nobody's input; once a cell changes it, it
-counts. The slot *process* holds those facts for the cells that ask for them.
+sockets) is left out for as long as it is as the process found it, so that it is nobody's input; once a cell
+changes it, it counts. The slot *process* holds those facts for the cells that ask for them.
+
+The process is as it was started when this module is imported, so that comes before any cell.
 """
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]
+import functools
 import gc
 import hashlib
 import locale
@@ -22,17 +26,20 @@ from collections.abc import Mapping
 from .adapter import Builtin
 from .plain import plain, reference, unplain
 
-# Plumbing of the shell, the desktop, the server and the editor around the kernel: differs from start to start.
+# Plumbing of the shell, the desktop, the server and the editor around the kernel.
 _PLUMBING = re.compile(
-    rb"(JPY|JUPYTERHUB|JUPYTER|KERNEL|PROVCRT|PYDEVD|DEBUGPY|PYTEST|VSCODE|SSH|XDG_SESSION|DBUS|KUBERNETES|TMUX|SYSTEMD)_.*|"
-    rb"JPY_.*|.*_(SERVICE|PORT)(_.*)?|_|COLUMNS|LINES|DISPLAY|GPG_AGENT_INFO|HOSTNAME|INVOCATION_ID|JOURNAL_STREAM|LS_COLORS|"
+    rb"(JPY|JUPYTERHUB|JUPYTER|KERNEL|PROVCRT|PYDEVD|DEBUGPY|PYTEST|VSCODE|SSH|XDG_SESSION|DBUS)_.*|"
+    rb"(KUBERNETES|TMUX|SYSTEMD)_.*|.*_(SERVICE|PORT)(_.*)?|_|COLUMNS|LINES|DISPLAY|GPG_AGENT_INFO|HOSTNAME|INVOCATION_ID|JOURNAL_STREAM|LS_COLORS|"
     rb"MEMORY_PRESSURE_(WATCH|WRITE)|OLDPWD|PWD|SHLVL|STY|TERM_SESSION_ID|TERM_PROGRAM.*|TMUX|WAYLAND_DISPLAY|WINDOWID"
 )
-_SECRET = re.compile(rb"TOKEN|SECRET|PASSW|PASSPHRASE|CREDENTIAL|APIKEY|API_KEY|ACCESS_KEY|PRIVATE_KEY|(^|_)AUTH($|_)|_PAT$")
+_SECRET = re.compile(
+    rb"TOKEN|SECRET|PASSW|PASSPHRASE|CREDENTIAL|APIKEY|API_KEY|ACCESS_KEY|PRIVATE_KEY|(^|_)AUTH($|_)|_PAT$"
+)
 
 _START_FOLDER = os.getcwdb()
 _START_ARGV = list(sys.argv)
-_START_SIGNALS = {number: signal.getsignal(number) for number in signal.valid_signals()}
+# _signal's own functions: those of signal make an enum member of every handler.
+_START_SIGNALS = {int(number): _signal.getsignal(number) for number in signal.valid_signals()}
 _START_LIMITS = {
     name: resource.getrlimit(getattr(resource, name)) for name in dir(resource) if name.startswith("RLIMIT_")
 }
@@ -47,16 +54,24 @@ _START_PLUMBING = {name: value for name, value in _variables().items() if _PLUMB
 
 
 def _read_environ() -> object:
-    # Sorted: the order of variables is nobody's input. A secret's value never reaches the store, its digest does.
+    # Sorted: their order is nobody's input. A secret's value never reaches the store, its digest does.
     return [
-        [name, _redacted(value) if _SECRET.search(name) else value]
+        [name, _redacted(value) if _secret(name) else value]
         for name, value in sorted(_variables().items())
         if _START_PLUMBING.get(name) != value
     ]
 
 
+@functools.lru_cache(1000)
+def _secret(name: bytes) -> bool:
+    return bool(_SECRET.search(name))
+
+
 def _redacted(value: bytes) -> object:
-    return {"@inexpressible": "a secret in the environment", "token": hashlib.blake2b(value, digest_size=16).hexdigest()}
+    return {
+        "@inexpressible": "a secret in the environment",
+        "token": hashlib.blake2b(value, digest_size=16).hexdigest(),
+    }
 
 
 def _write_environ(value: object) -> None:
@@ -82,7 +97,9 @@ def _write_folder(value: object) -> None:
 
 
 def _read_mask() -> object:
-    with open("/proc/self/status", "rb") as status:  # os.umask can only be asked by setting it, which a thread might see
+    with open(
+        "/proc/self/status", "rb"
+    ) as status:  # os.umask can only be asked by setting it, which a thread might see
         for line in status:
             if line.startswith(b"Umask:"):
                 return int(line.split()[1], 8)
@@ -91,12 +108,17 @@ def _read_mask() -> object:
     return mask
 
 
+def _write_mask(value: object) -> None:
+    assert isinstance(value, int)
+    os.umask(value)
+
+
 def _read_path() -> object:
     return [item if type(item) is str and item.isascii() else plain(item) for item in sys.path]
 
 
 def _write_path(value: object) -> None:
-    sys.path[:] = unplain(value)  # type: ignore[call-overload]
+    sys.path[:] = unplain(value)
 
 
 def _read_argv() -> object:
@@ -104,7 +126,7 @@ def _read_argv() -> object:
 
 
 def _write_argv(value: object) -> None:
-    sys.argv[:] = _START_ARGV if value == b"as started" else unplain(value)  # type: ignore[call-overload]
+    sys.argv[:] = _START_ARGV if value == b"as started" else unplain(value)
 
 
 def _read_interpreter() -> object:
@@ -126,7 +148,7 @@ def _write_interpreter(value: object) -> None:
     sys.setswitchinterval(value["switch interval"])
     sys.dont_write_bytecode = not value["write bytecode"]
     if value["traceback limit"] is not None:
-        sys.tracebacklimit = unplain(value["traceback limit"])  # type: ignore[assignment]
+        sys.tracebacklimit = unplain(value["traceback limit"])
     elif hasattr(sys, "tracebacklimit"):
         del sys.tracebacklimit
     enabled, *thresholds = value["gc"]
@@ -182,12 +204,15 @@ def _apply_zone() -> None:
 def _read_signals() -> object:
     changed: dict[str, object] = {}
     for number, at_start in _START_SIGNALS.items():
-        handler = signal.getsignal(number)
+        handler = _signal.getsignal(number)
         if handler is not at_start and handler != at_start:
-            changed[signal.Signals(number).name] = (
+            changed[str(number)] = (
                 plain(handler) if handler is None or isinstance(handler, int) else reference(handler)
             )
-    if any(signal.getitimer(timer)[0] for timer in (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)):
+    if any(
+        signal.getitimer(timer)[0]
+        for timer in (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)
+    ):
         changed["timer"] = {"@inexpressible": "an alarm is pending", "token": ""}
     return changed
 
@@ -195,23 +220,28 @@ def _read_signals() -> object:
 def _write_signals(value: object) -> None:
     assert isinstance(value, dict)
     for number, at_start in _START_SIGNALS.items():
-        wanted = value.get(signal.Signals(number).name) if number in set(signal.Signals) else None
-        handler = at_start if wanted is None else unplain(wanted)
-        if not isinstance(handler, dict) and handler is not None and signal.getsignal(number) != handler:
-            signal.signal(number, handler)  # type: ignore[arg-type]
+        handler = unplain(value[str(number)]) if str(number) in value else at_start
+        if not isinstance(handler, dict) and handler is not None and _signal.getsignal(number) != handler:
+            signal.signal(number, handler)
+    if "timer" not in value:
+        for timer in (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF):
+            signal.setitimer(timer, 0)
 
 
 def _read_process() -> object:
     return {
         "argv": plain(_START_ARGV),
         "folder": _START_FOLDER,
-        "environ": [[name, value] for name, value in sorted(_START_PLUMBING.items()) if not _SECRET.search(name)],
+        "environ": [[name, value] for name, value in sorted(_START_PLUMBING.items()) if not _secret(name)],
     }
 
 
 def _process_asks() -> frozenset[str]:
     variables = {os.fsdecode(name) for name in _START_PLUMBING}
-    return frozenset({"argv", "orig_argv", "getcwd", "getcwdb", "cwd", "abspath", "realpath", "absolute", "resolve", "pwd"} | variables)
+    return frozenset(
+        {"argv", "orig_argv", "getcwd", "getcwdb", "cwd", "abspath", "realpath", "absolute", "resolve", "pwd"}
+        | variables
+    )
 
 
 def _ignore(_: object) -> None:
@@ -221,7 +251,7 @@ def _ignore(_: object) -> None:
 SLOTS = (
     Builtin("os.environ", _read_environ, _write_environ),
     Builtin("cwd", _read_folder, _write_folder),
-    Builtin("umask", _read_mask, lambda value: os.umask(int(value)) and None),  # type: ignore[call-overload]
+    Builtin("umask", _read_mask, _write_mask),
     Builtin("sys.path", _read_path, _write_path),
     Builtin("sys.argv", _read_argv, _write_argv),
     Builtin("interpreter settings", _read_interpreter, _write_interpreter),

@@ -8,13 +8,13 @@ import warnings
 from collections.abc import Iterable
 from importlib.metadata import entry_points
 
-from . import ipython, libraries, process, standard
+from . import ipython, libraries, plots, process, standard
 from .adapter import Adapter
 
 GROUP = "provcrt.ambient"
 
-# What a known package calls into, itself left out; checked against their sources for the packages that have slots.
-# A package that is not listed may call anything.
+# What a known package calls into. The standard library is left out: it calls no library that has slots. A
+# package that is not listed may call anything.
 _REACHES: dict[str, frozenset[str]] = {
     name: frozenset(reached.split())
     for name, reached in {
@@ -58,9 +58,11 @@ _REACHES: dict[str, frozenset[str]] = {
 def adapters() -> tuple[Adapter, ...]:
     """Return the built-in adapters, then those of the entry point group ``provcrt.ambient``.
 
-    An entry point names an adapter, or an iterable of adapters. One that is broken is skipped with a warning.
+    Their order is the order in which they are to be restored: an earlier one may decide what a later one
+    finds (the     environment the time zone, the matplotlib backend the formatters). An entry point names an
+    adapter or an iterable of adapters. One that is broken is skipped with a warning.
     """
-    found: list[Adapter] = [*process.SLOTS, *standard.SLOTS, *ipython.SLOTS, *libraries.SLOTS]
+    found: list[Adapter] = [*process.SLOTS, *standard.SLOTS, *libraries.SLOTS, *plots.SLOTS, *ipython.SLOTS]
     taken = {adapter.name for adapter in found}
     for point in entry_points(group=GROUP):
         try:
@@ -70,7 +72,8 @@ def adapters() -> tuple[Adapter, ...]:
                 taken.add(adapter.name)
                 found.append(adapter)
         except Exception as error:
-            line = f"ambient slots of {point.value} are ignored: {type(error).__name__}: {error}; update or remove its package"
+            why = f"{type(error).__name__}: {error}"
+            line = f"ambient slots of {point.value} are ignored ({why}): update or remove that package"
             warnings.warn(line, RuntimeWarning, stacklevel=2)
     return tuple(found)
 
@@ -80,7 +83,11 @@ def _check(adapter: Adapter, taken: set[str]) -> None:
         raise ValueError(f"the name {adapter.name!r} is taken or not text")
     if adapter.kind not in ("rng", "setting", "identity"):
         raise ValueError(f"{adapter.name} has the unknown kind {adapter.kind!r}")
-    if not callable(adapter.capture) or not callable(adapter.restore) or not isinstance(adapter.packages, frozenset):
+    if (
+        not callable(adapter.capture)
+        or not callable(adapter.restore)
+        or not isinstance(adapter.packages, frozenset)
+    ):
         raise TypeError(f"{adapter.name} is no adapter")
 
 
@@ -92,14 +99,14 @@ def visible(adapter: Adapter, packages: frozenset[str]) -> bool:
     adapter : Adapter
         The slot.
     packages : frozenset of str
-        Top-level names of the modules that the code can call into; those of the standard library may be among them.
+        Top-level names of the modules that the code can call into; the standard library's may be among them.
 
     Returns
     -------
     bool
         A slot without packages of its own: always True. The slot of a library: True if its library is among
-        `packages` or is called by one of them; the standard library calls none, known packages call those in this
-        module's table, and any other package may call all.
+        `packages` or is called by one of them; the standard library calls none, known packages call those in
+        this module's table, and any other package may call all.
     """
     if not adapter.packages:
         return True
@@ -138,7 +145,7 @@ def asked(adapter: Adapter, words: frozenset[str], moved: frozenset[str] = froze
     words : frozenset of str
         Identifiers and string constants of the code that ran.
     moved : frozenset of str
-        Names of the slots that it changed. One that moved *cwd* or *sys.argv* depends on where the process started.
+        Names of the slots that it changed. To move *cwd* or *sys.argv* is to depend on what they were.
 
     Returns
     -------

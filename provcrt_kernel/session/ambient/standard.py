@@ -17,7 +17,17 @@ from .adapter import Builtin
 from .plain import Inexpressible, installed, plain, reference, unplain
 
 # The kernel's own objects: what they are set to is not the notebook's doing.
-OWN = ("IPython", "ipykernel", "ipython_genutils", "provcrt_kernel", "traitlets", "debugpy", "_pydevd_bundle", "pydevd", "tornado")
+OWN = (
+    "IPython",
+    "ipykernel",
+    "ipython_genutils",
+    "provcrt_kernel",
+    "traitlets",
+    "debugpy",
+    "_pydevd_bundle",
+    "pydevd",
+    "tornado",
+)
 _OWN_LOGGERS = ("IPKernelApp", "provcrt", "traitlets", "tornado")
 
 
@@ -26,17 +36,34 @@ def own(module: str | None) -> bool:
     return module is not None and module.partition(".")[0] in OWN
 
 
-# -- random --------------------------------------------------------------------------------------------------------
+# -- random ----------------------------------------------------------------------------------------
 
 _entropy = random.getstate()
+# Modules that draw from the global stream when they are imported, and what: rich numbers its hyperlinks.
+_IMPORT_DRAWS = {"rich.style": 24}
+_drawn = _IMPORT_DRAWS.keys() & sys.modules.keys()
 
 
 def _read_random() -> object:
     state = random.getstate()
+    if state != _entropy and _IMPORT_DRAWS.keys() & sys.modules.keys() != _drawn:
+        _follow_imports(state)
     if state == _entropy:
         return ["entropy"]
     version, words, gauss = state
     return [version, array("I", words).tobytes(), gauss]
+
+
+def _follow_imports(state: tuple[Any, ...]) -> None:
+    """If nothing but the import of a library moved the stream, then it is still what entropy made it."""
+    global _entropy  # noqa: PLW0603
+    stream = random.Random()
+    stream.setstate(_entropy)
+    for module in sorted(_IMPORT_DRAWS.keys() & sys.modules.keys() - _drawn):
+        stream.getrandbits(_IMPORT_DRAWS[module])
+        _drawn.add(module)
+    if stream.getstate() == state:
+        _entropy = state
 
 
 def _write_random(value: Any) -> None:
@@ -50,7 +77,7 @@ def _write_random(value: Any) -> None:
     random.setstate((version, tuple(array("I", words)), gauss))
 
 
-# -- decimal -------------------------------------------------------------------------------------------------------
+# -- decimal ---------------------------------------------------------------------------------------
 
 
 def _read_decimal() -> object:
@@ -61,18 +88,36 @@ def _read_decimal() -> object:
 def _context(context: decimal.Context) -> list[object]:
     traps = [signal.__name__ for signal, on in context.traps.items() if on]
     flags = [signal.__name__ for signal, on in context.flags.items() if on]
-    return [context.prec, context.rounding, context.Emin, context.Emax, context.capitals, context.clamp, sorted(traps), sorted(flags)]
+    return [
+        context.prec,
+        context.rounding,
+        context.Emin,
+        context.Emax,
+        context.capitals,
+        context.clamp,
+        sorted(traps),
+        sorted(flags),
+    ]
 
 
 def _write_decimal(value: Any) -> None:
     for context, wanted in zip((decimal.getcontext(), decimal.DefaultContext), value, strict=True):
-        context.prec, context.rounding, context.Emin, context.Emax, context.capitals, context.clamp, traps, flags = wanted
+        (
+            context.prec,
+            context.rounding,
+            context.Emin,
+            context.Emax,
+            context.capitals,
+            context.clamp,
+            traps,
+            flags,
+        ) = wanted
         for signal in context.traps:
             context.traps[signal] = signal.__name__ in traps
             context.flags[signal] = signal.__name__ in flags
 
 
-# -- warnings ------------------------------------------------------------------------------------------------------
+# -- warnings --------------------------------------------------------------------------------------
 
 
 def _read_warnings() -> object:
@@ -84,14 +129,14 @@ def _read_warnings() -> object:
     }
 
 
-_filters: dict[int, tuple[object, object]] = {}
+_filters: dict[int, tuple[object, Any]] = {}
 
 
-def _filter(item: object) -> object:
+def _filter(item: Any) -> Any:
     # Filters are tuples that live long and hold names that are slow to find.
     known = _filters.get(id(item))
     if known is None or known[0] is not item:
-        action, message, category, module, line = item  # type: ignore[misc]
+        action, message, category, module, line = item
         names = category if isinstance(category, tuple) else (category,)
         encoded = [action, plain(message), [reference(name) for name in names], plain(module), line]
         if len(_filters) > 1000:
@@ -106,11 +151,11 @@ def _write_warnings(value: Any) -> None:
     for encoded in value["filters"]:
         action, message, names, module, line = encoded
         categories = [unplain(name) for name in names]
-        if repr(encoded) in present:  # the same object, so that a filter with a category of the notebook's stays
+        if repr(encoded) in present:  # the same object, so that a category of the notebook's stays
             wanted.append(present[repr(encoded)])
         elif not any(isinstance(category, dict) for category in categories):
             category = categories[0] if len(categories) == 1 else tuple(categories)
-            wanted.append((action, unplain(message), category, unplain(module), line))  # type: ignore[arg-type]
+            wanted.append((action, unplain(message), category, unplain(module), line))
     if wanted != warnings.filters:
         warnings.filters[:] = wanted  # type: ignore[index]
         warnings._filters_mutated()  # type: ignore[attr-defined]
@@ -121,11 +166,11 @@ def _write_warnings(value: Any) -> None:
     elif hook == {"@name": "logging:_showwarning"}:
         logging.captureWarnings(True)
     elif "@name" in hook:
-        warnings.showwarning = unplain(hook)  # type: ignore[assignment]
+        warnings.showwarning = unplain(hook)
     warnings.defaultaction = value["default action"]  # type: ignore[attr-defined]
 
 
-# -- logging -------------------------------------------------------------------------------------------------------
+# -- logging ---------------------------------------------------------------------------------------
 
 _STREAMS = ("stdout", "stderr", "__stdout__", "__stderr__")
 _STYLES = {"PercentStyle": "%", "StrFormatStyle": "{", "StringTemplateStyle": "$"}
@@ -144,7 +189,9 @@ def _read_logging() -> object:
         "disabled": manager.disable,
         "root": _logger(logging.root),
         "loggers": {name: loggers[name] for name in sorted(loggers)},
-        "levels": [[level, name] for level, name in logging._levelToName.items() if _START_LEVELS.get(level) != name],
+        "levels": [
+            [level, name] for level, name in logging._levelToName.items() if _START_LEVELS.get(level) != name
+        ],
         "factories": [
             None if manager.loggerClass is None else reference(manager.loggerClass),
             reference(logging.getLogRecordFactory()),
@@ -159,19 +206,19 @@ def _logger(logger: logging.Logger) -> object:
         "disabled": bool(logger.disabled),
         "propagate": bool(logger.propagate),
         "handlers": [_handler(handler) for handler in logger.handlers],
-        "filters": [Inexpressible.object(item) for item in logger.filters],
+        "filters": [Inexpressible.of(item) for item in logger.filters],
     }
 
 
 def _handler(handler: logging.Handler) -> object:
     kind = type(handler)
     if handler.filters or kind not in (logging.StreamHandler, logging.NullHandler):
-        return Inexpressible.object(handler)
+        return Inexpressible.of(handler)
     stream = getattr(handler, "stream", None)
     where = next((name for name in _STREAMS if stream is getattr(sys, name)), None)
     layout = _layout(handler.formatter)
     if layout is None or (kind is logging.StreamHandler and (where is None or handler.terminator != "\n")):  # type: ignore[attr-defined]
-        return Inexpressible.object(handler)
+        return Inexpressible.of(handler)
     return {"class": kind.__name__, "stream": where, "level": handler.level, "layout": layout}
 
 
@@ -181,7 +228,7 @@ def _layout(formatter: logging.Formatter | None) -> list[object] | None:
     style = type(formatter._style)
     if type(formatter) is not logging.Formatter or vars(formatter).keys() != {"_style", "_fmt", "datefmt"}:
         return None
-    if style.__name__ not in _STYLES or style.__module__ != "logging" or formatter._style._defaults:
+    if style.__name__ not in _STYLES or style.__module__ != "logging" or formatter._style._defaults:  # type: ignore[attr-defined]
         return None
     return [formatter._fmt, formatter.datefmt, _STYLES[style.__name__]]
 
@@ -200,14 +247,16 @@ def _write_logging(value: Any) -> None:
         logging._levelToName.clear()
         logging._levelToName.update(wanted)
         logging._nameToLevel.clear()
-        logging._nameToLevel.update({name: level for level, name in wanted.items()} | {"WARN": 30, "FATAL": 50})
+        logging._nameToLevel.update(
+            {name: level for level, name in wanted.items()} | {"WARN": 30, "FATAL": 50}
+        )
     own_class, factory, general = (unplain(item) for item in value["factories"])
     if not isinstance(own_class, dict):
-        manager.loggerClass = own_class  # type: ignore[assignment]
+        manager.loggerClass = own_class
     if not isinstance(factory, dict):
-        logging.setLogRecordFactory(factory)  # type: ignore[arg-type]
+        logging.setLogRecordFactory(factory)
     if not isinstance(general, dict):
-        logging.setLoggerClass(general)  # type: ignore[arg-type]
+        logging.setLoggerClass(general)
 
 
 def _write_logger(logger: logging.Logger, value: Any) -> None:
@@ -226,7 +275,7 @@ def _write_logger(logger: logging.Logger, value: Any) -> None:
     if handlers != logger.handlers:
         logger.handlers[:] = handlers
     wanted_filters = value["filters"]
-    logger.filters[:] = [item for item in logger.filters if Inexpressible.object(item) in wanted_filters]
+    logger.filters[:] = [item for item in logger.filters if Inexpressible.of(item) in wanted_filters]
 
 
 def _make_handler(value: Any) -> logging.Handler:
@@ -239,7 +288,7 @@ def _make_handler(value: Any) -> logging.Handler:
     return handler
 
 
-# -- hooks ---------------------------------------------------------------------------------------------------------
+# -- hooks -----------------------------------------------------------------------------------------
 
 _HOOKS = (
     (sys, "excepthook"),
@@ -262,7 +311,7 @@ def _read_hooks() -> object:
             changed[f"{module.__name__}.{name}"] = reference(hook)
     finders = [finder for finder in sys.meta_path if not _installed_finder(finder)]
     if finders:
-        changed["sys.meta_path"] = [Inexpressible.object(finder) for finder in finders]
+        changed["sys.meta_path"] = [Inexpressible.of(finder) for finder in finders]
     return changed
 
 
@@ -293,27 +342,28 @@ def _write_hooks(value: Any) -> None:
             setattr(module, name, unplain(wanted))
     finders = value.get("sys.meta_path", [])
     for finder in list(sys.meta_path):
-        if not _installed_finder(finder) and Inexpressible.object(finder) not in finders:
+        if not _installed_finder(finder) and Inexpressible.of(finder) not in finders:
             with contextlib.suppress(ValueError):
                 sys.meta_path.remove(finder)
 
 
-# -- asyncio -------------------------------------------------------------------------------------------------------
+# -- asyncio ---------------------------------------------------------------------------------------
 
 
 def _read_asyncio() -> object:
     policy = asyncio.get_event_loop_policy()
     name = reference(type(policy))
     extra = [key for key in vars(policy) if key not in ("_local", "_watcher")]
-    return Inexpressible.object(policy) if extra or "@name" not in name else name  # type: ignore[operator]
+    return Inexpressible.of(policy) if extra or "@name" not in name else name  # type: ignore[operator]
 
 
 def _write_asyncio(value: Any) -> None:
     kind: Any = unplain(value)
     if not isinstance(kind, dict) and type(asyncio.get_event_loop_policy()) is not kind:
-        loop = asyncio.get_event_loop_policy().get_event_loop()
+        loop = asyncio._get_running_loop()
         asyncio.set_event_loop_policy(kind())
-        asyncio.set_event_loop(loop)
+        if loop is not None:
+            asyncio.set_event_loop(loop)
 
 
 SLOTS = (
