@@ -1,7 +1,7 @@
 """The example notebooks: fit to be committed, and true under edits.
 
-Each edit that a notebook suggests is made here. What is shown afterwards must be what plain ipykernel shows for the
-same edit in a fresh folder, and the cells that the text says are replayed must be.
+Each edit that a notebook suggests is made here. What is shown afterwards must be what plain ipykernel shows
+for the same edit in a fresh folder, and the cells that the text says are replayed must be.
 """
 
 import os
