@@ -11,15 +11,30 @@ from .plain import ATOMS, Inexpressible, plain, reference, unplain
 
 # -- numpy -----------------------------------------------------------------------------------------
 
-_numpy_entropy: object = None
+# The generator that came with the library, and the state that it was born with.
+_born: tuple[object, object] | None = None
 
 
-def _numpy_state() -> Any:
-    generator: Any = sys.modules.get("numpy.random.mtrand")
-    if generator is None:
+def _read_numpy_random() -> object | None:
+    mtrand: Any = sys.modules.get("numpy.random.mtrand")
+    if mtrand is None:
         return None
-    state = generator._rand.get_state(legacy=False)
-    return _arrays_as_bytes(state)
+    source = mtrand._rand._bit_generator
+    state = _arrays_as_bytes(mtrand._rand.get_state(legacy=False))
+    return ["entropy"] if state == _birth(source) else state
+
+
+def _birth(source: Any) -> object:
+    """Return the state that entropy gave to the library's own generator, or None if it was seeded since."""
+    global _born  # noqa: PLW0603 - one per process, as the generator is
+    if source.seed_seq is None:
+        return None
+    if _born is None:
+        # Seeding forgets the sequence that a generator was born of; one that was not seeded can be born again.
+        random: Any = sys.modules["numpy.random"]
+        twin = random.RandomState(type(source)(source.seed_seq))
+        _born = (source, _arrays_as_bytes(twin.get_state(legacy=False)))
+    return _born[1] if _born[0] is source else None
 
 
 def _arrays_as_bytes(state: Any) -> Any:
@@ -41,28 +56,21 @@ def _bytes_as_arrays(state: Any) -> Any:
     return unplain(state)
 
 
-def _read_numpy_random() -> object | None:
-    global _numpy_entropy  # noqa: PLW0603 - the state in which the library came to this process
-    state = _numpy_state()
-    if _numpy_entropy is None:
-        _numpy_entropy = state
-    return ["entropy"] if state is not None and state == _numpy_entropy else state
-
-
 def _write_numpy_random(value: Any) -> None:
-    global _numpy_entropy  # noqa: PLW0603
+    global _born  # noqa: PLW0603
     import numpy.random
 
     random: Any = numpy.random
-    if value != ["entropy"]:
+    if value == ["entropy"]:
+        if _read_numpy_random() != value:
+            _born = None
+            random.set_bit_generator(random.MT19937())
+        return
+    generator = random.mtrand._rand
+    if type(generator._bit_generator).__name__ != value["bit_generator"]:
+        random.set_bit_generator(getattr(random, value["bit_generator"])())
         generator = random.mtrand._rand
-        if type(generator._bit_generator).__name__ != value["bit_generator"]:
-            random.set_bit_generator(getattr(random, value["bit_generator"])())
-            generator = random.mtrand._rand
-        generator.set_state(_bytes_as_arrays(value))
-    elif _read_numpy_random() != value:
-        random.seed()
-        _numpy_entropy = _numpy_state()
+    generator.set_state(_bytes_as_arrays(value))
 
 
 def _read_numpy() -> object | None:

@@ -1,0 +1,54 @@
+"""The kernel's process: ipykernel's application with our kernel, our session, a tracer and a store."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from ipykernel.kernelapp import IPKernelApp
+from jupyter_core.paths import jupyter_runtime_dir
+from traitlets import Type, default
+
+from provcrt_kernel.kernel.capture import RecordingSession
+from provcrt_kernel.kernel.kernel import ProvcrtKernel
+from provcrt_kernel.replay.files import noise
+from provcrt_kernel.store import Store, StoreError, find_store
+from provcrt_kernel.trace import attach
+
+
+class ProvcrtApp(IPKernelApp):  # type: ignore[misc]
+    """`ipykernel` with records: everything else is as it was."""
+
+    name = "provcrt-kernel"
+    kernel_class = Type(ProvcrtKernel, klass="ipykernel.kernelbase.Kernel").tag(config=True)
+
+    @default("session")
+    def _default_session(self) -> RecordingSession:
+        return RecordingSession(parent=self)
+
+    def initialize(self, argv: list[str] | None = None) -> None:
+        """Start as ipykernel does; then, as the last step, begin to trace."""
+        super().initialize(argv)
+        if self.subapp is not None or self.kernel is None:
+            return
+        place = find_store(Path.cwd(), os.environ)
+        store, why = None, ""
+        try:
+            store = Store.open(place)
+        except StoreError as error:
+            why = str(error)
+        runtime = os.path.dirname(self.abs_connection_file) or jupyter_runtime_dir()
+        ignore = [str(place), str(place.resolve()), str(self.ipython_dir), jupyter_runtime_dir(), *noise()]
+        if os.path.realpath(runtime) not in (os.getcwd(), tempfile.gettempdir()):
+            ignore.append(runtime)
+        ignore.append(self.abs_connection_file)
+        self.kernel.begin_recording(store, attach(ignore=ignore), why)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run the kernel in this process."""
+    app: Any = ProvcrtApp.instance()
+    app.initialize(argv)
+    app.start()

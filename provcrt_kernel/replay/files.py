@@ -1,0 +1,423 @@
+"""Files as inputs and outputs of a cell: from a span's accesses to a record's, and whether a record's still hold.
+
+A file that was read counts by content, one that was only looked at by kind and size; children are believed to compare
+times too. What belongs to the interpreter, to installed packages or to the system counts by size and time of each file
+touched, kept together in one blob. The import system lists directories and tries paths: of that counts only in which
+folder each imported name was found, and that no earlier folder has one now.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from provcrt_kernel.provenance.packages import is_library
+from provcrt_kernel.replay.record import FileInput, FileOutput, Record
+from provcrt_kernel.session.audit import Audit
+from provcrt_kernel.store import Store, StoreError
+from provcrt_kernel.store.digest import digest, digest_file
+from provcrt_kernel.trace import Access, Span
+
+#: A file younger than this when it was hashed may change again without its times changing.
+_GRAIN_NS = 2_000_000_000
+#: Hashes of larger files are remembered across sessions.
+_REMEMBER = 4 << 20
+_SYSTEM = ("/usr/", "/lib/", "/lib64/", "/lib32/", "/bin/", "/sbin/", "/nix/store/")
+#: Library listing by a directory's time, for those that no import explains.
+_Seen = tuple[str, int, int]
+_ABSENT, _DIRECTORY = -1, -2
+
+
+def noise() -> tuple[str, ...]:
+    """Paths that are nobody's input: caches that programs rebuild, and what Jupyter and IPython keep for themselves."""
+    home = os.path.expanduser("~")
+    cache = os.environ.get("XDG_CACHE_HOME") or f"{home}/.cache"
+    temporary = tempfile.gettempdir()
+    return (
+        f"{cache}/matplotlib",
+        f"{cache}/fontconfig",
+        f"{cache}/pip",
+        f"{temporary}/ipykernel_*",
+        "/dev/shm/sem.*",
+        "/dev/shm/loky-*",
+        "/dev/shm/joblib_memmapping_folder_*",
+        f"{temporary}/joblib_memmapping_folder_*",
+        f"{temporary}/loky-*",
+    )
+
+
+def _library(path: str) -> bool:
+    return path.startswith(_SYSTEM) or is_library(path) or path.startswith(_prefixes())
+
+
+def _prefixes() -> tuple[str, ...]:
+    return tuple({f"{os.path.realpath(p)}/" for p in (sys.prefix, sys.base_prefix)} - {"//"})
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """What a span looked at, ready for a record; `problems` say why that is not all."""
+
+    paths: tuple[FileInput, ...] = ()
+    library: str | None = None
+    resolved: dict[str, str] | None = None
+    problems: tuple[str, ...] = ()
+
+
+class Files:
+    """Reads, checks and restores files for the records of one session."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._digests: dict[str, tuple[tuple[int, ...], str]] = {}
+        self._modules: dict[str, tuple[int, frozenset[str]]] = {}
+
+    def content(self, path: str) -> str:
+        """Digest of a file's content now.
+
+        Raises
+        ------
+        OSError
+            It cannot be read.
+        """
+        status = os.stat(path)
+        identity = (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+        known = self._digests.get(path)
+        if known and known[0] == identity:
+            return known[1]
+        note = f"file:{path}"
+        large = status.st_size >= _REMEMBER
+        if large and (kept := self._store.noted(note)):
+            numbers, _, content = kept.decode().partition(" ")
+            if numbers == ",".join(map(str, identity)):
+                self._digests[path] = (identity, content)
+                return content
+        content = digest_file(path)
+        settled = time.time_ns() - max(status.st_mtime_ns, status.st_ctime_ns) > _GRAIN_NS
+        if settled and os.stat(path).st_mtime_ns == status.st_mtime_ns:
+            self._digests[path] = (identity, content)
+            if large:
+                with contextlib.suppress(StoreError):
+                    self._store.note(note, f"{','.join(map(str, identity))} {content}".encode())
+        return content
+
+    def inputs(self, span: Span, audit: Audit, *, times: bool) -> Inputs:
+        """What the span looked at.
+
+        Parameters
+        ----------
+        times
+            Whether the cell's own code may read file times.
+        """
+        paths: list[FileInput] = []
+        library: list[_Seen] = []
+        problems: list[str] = []
+        for access in span.accesses:
+            path = access.path
+            if _library(path + "/" if access.listed else path):
+                if access.written or access.removed:
+                    problems.append(f"{path} was changed")
+                elif access.first is None:
+                    if access.stated or access.read:
+                        library.append((path, _ABSENT, 0))
+                elif access.first.kind == "dir":
+                    library.append((path, _DIRECTORY, _listing_time(access, audit)))
+                else:
+                    library.append((path, access.first.size, access.first.mtime_ns))
+                continue
+            problems += [f"{path}: {p}" for p in access.problems]
+            try:
+                path.encode()
+            except UnicodeEncodeError:
+                problems.append(f"{path!r} is not UTF-8")
+                continue
+            try:
+                found = self._input(access, audit, times)
+            except OSError as error:
+                problems.append(f"{path} cannot be read again: {error.strerror}")
+                continue
+            if isinstance(found, str):
+                problems.append(found)
+            elif found is not None:
+                paths.append(found)
+        blob = self._store.put(msgspec.msgpack.encode(sorted(library))) if library else None
+        return Inputs(tuple(paths), blob, _resolve(audit.imported), tuple(problems))
+
+    def _input(self, access: Access, audit: Audit, times: bool) -> FileInput | str | None:
+        path, first = access.path, access.first
+        child = access.by_child
+        if first is None:
+            tolerant = access.tolerant or path in audit.tolerated
+            if not (access.stated or access.read):
+                return None
+            return FileInput(path, "absent", tolerant=tolerant and access.written, child=child)
+        if access.link is not None:
+            return FileInput(path, "link", content=access.link, child=child)
+        if first.kind == "dir":
+            if access.listed and not (
+                access.by_kernel and not child and path not in audit.listed and "*" not in audit.listed
+            ):
+                return FileInput(
+                    path, "dir", listing=access.listing, without=access.listing_except, child=child
+                )
+            return FileInput(path, "dir", child=child) if access.stated or access.listed else None
+        if first.kind != "file":
+            return FileInput(path, first.kind, child=child) if access.stated or access.read else None
+        if access.read or (access.stated and path.endswith(".py")):
+            if access.written or access.removed:
+                if access.before_digest is None:
+                    return f"{path} was changed before it could be kept"
+                return FileInput(path, "file", content=access.before_digest, child=child)
+            status = os.stat(path)
+            if (status.st_size, status.st_mtime_ns, status.st_ino) != (first.size, first.mtime_ns, first.ino):
+                return f"{path} changed while the cell ran"
+            return FileInput(path, "file", content=self.content(path), size=first.size, child=child)
+        if access.stated:
+            exact = times or child
+            return FileInput(
+                path, "file", size=first.size, mtime_ns=first.mtime_ns if exact else None, child=child
+            )
+        return None
+
+    def outputs(self, span: Span) -> tuple[tuple[FileOutput, ...], tuple[str, ...]]:
+        """What the span left behind, its files put into the store; and why that is not all.
+
+        Raises
+        ------
+        StoreError
+            The store cannot be written.
+        """
+        found: list[FileOutput] = []
+        problems: list[str] = []
+        for access in span.accesses:
+            path = access.path
+            if not (access.written or access.removed) or _library(path):
+                continue
+            try:
+                status = os.lstat(path)
+            except OSError:
+                found.append(FileOutput(path, "absent"))
+                continue
+            mode = stat.S_IMODE(status.st_mode)
+            try:
+                if stat.S_ISDIR(status.st_mode):
+                    found.append(FileOutput(path, "dir", mode=mode))
+                elif stat.S_ISLNK(status.st_mode):
+                    found.append(FileOutput(path, "link", content=os.readlink(path)))
+                elif stat.S_ISREG(status.st_mode):
+                    found.append(FileOutput(path, "file", self._store.put_file(path), mode, status.st_size))
+                else:
+                    problems.append(f"{path} is no regular file")
+            except OSError as error:
+                problems.append(f"{path} cannot be kept: {error.strerror}")
+        return tuple(found), tuple(problems)
+
+    def differs(self, record: Record) -> str | None:
+        """The first input of the record that does not hold now, in words; None if all hold."""
+        made = {o.path for o in record.outputs}
+        for known in record.inputs:
+            if reason := self._differs(known, made):
+                return reason
+        return self._library_differs(record.library) or self._names_differ(record.resolved)
+
+    def _differs(self, known: FileInput, made: set[str]) -> str | None:
+        path = known.path
+        try:
+            status = os.lstat(path)
+        except (FileNotFoundError, NotADirectoryError):
+            return None if known.kind == "absent" else f"{_short(path)} is gone"
+        except OSError as error:
+            return f"{_short(path)} cannot be looked at: {error.strerror}"
+        if known.kind == "absent":
+            return None if known.tolerant and stat.S_ISDIR(status.st_mode) else f"{_short(path)} is there now"
+        kind = _kind(status.st_mode)
+        if kind != known.kind:
+            return f"{_short(path)} is a {kind} now"
+        try:
+            if known.kind == "link":
+                return None if os.readlink(path) == known.content else f"{_short(path)} points elsewhere"
+            if known.listing is not None:
+                return (
+                    None
+                    if _listing(path, known.without) == known.listing
+                    else f"the names in {_short(path)} changed"
+                )
+            if known.content is not None:
+                if known.size is not None and status.st_size != known.size:
+                    return f"{_short(path)} changed"
+                return None if self.content(path) == known.content else f"{_short(path)} changed"
+        except OSError as error:
+            return f"{_short(path)} cannot be read: {error.strerror}"
+        if known.size is not None and status.st_size != known.size:
+            return f"{_short(path)} changed"
+        if known.mtime_ns is not None and status.st_mtime_ns != known.mtime_ns:
+            return f"{_short(path)} has another time"
+        return None
+
+    def _library_differs(self, blob: str | None) -> str | None:
+        if blob is None:
+            return None
+        data = self._store.get(blob)
+        if data is None:
+            return "what the store knew of the installed packages is lost"
+        for path, size, mtime_ns in msgspec.msgpack.decode(data, type=list[tuple[str, int, int]]):
+            try:
+                status = os.lstat(path) if size != _DIRECTORY else os.stat(path)
+            except OSError:
+                if size == _ABSENT:
+                    continue
+                return f"{path} is gone"
+            if size == _ABSENT:
+                return f"{path} is there now"
+            if size == _DIRECTORY:
+                if mtime_ns and status.st_mtime_ns != mtime_ns:
+                    return f"the names in {path} changed"
+            elif (status.st_size, status.st_mtime_ns) != (size, mtime_ns):
+                return f"{path} changed"
+        return None
+
+    def _names_differ(self, resolved: dict[str, str]) -> str | None:
+        if not resolved:
+            return None
+        names = set(resolved)
+        for folder in sys.path:
+            place = os.path.realpath(folder or ".")
+            if is_library(place + "/") and "" not in resolved.values():
+                continue
+            for name in self._importable(place) & names:
+                if resolved[name] != place and (not resolved[name] or _before(place, resolved[name])):
+                    return f"module {name} is found in {_short(place)} now"
+        return None
+
+    def _importable(self, folder: str) -> frozenset[str]:
+        try:
+            when = os.stat(folder).st_mtime_ns
+            known = self._modules.get(folder)
+            if known and known[0] == when:
+                return known[1]
+            names = frozenset(_module_names(folder))
+        except OSError:
+            return frozenset()
+        self._modules[folder] = (when, names)
+        return names
+
+    def put_back(self, outputs: Iterable[FileOutput]) -> list[str]:
+        """Make paths be what a cell left behind, where they are not; returns those that could not be."""
+        failed = []
+        for output in outputs:
+            try:
+                if not self._put_back(output):
+                    failed.append(output.path)
+            except OSError:
+                failed.append(output.path)
+        return failed
+
+    def stored(self, outputs: Sequence[FileOutput]) -> str | None:
+        """The first output whose content the store no longer has, unless it is in place already."""
+        for output in outputs:
+            if (
+                output.kind == "file"
+                and output.content
+                and not self._store.has(output.content)
+                and not self._in_place(output)
+            ):
+                return output.path
+        return None
+
+    def _in_place(self, output: FileOutput) -> bool:
+        try:
+            status = os.lstat(output.path)
+            return (
+                stat.S_ISREG(status.st_mode)
+                and status.st_size == output.size
+                and self.content(output.path) == output.content
+            )
+        except OSError:
+            return False
+
+    def _put_back(self, output: FileOutput) -> bool:
+        path = Path(output.path)
+        if output.kind == "absent":
+            if path.is_dir() and not path.is_symlink():
+                path.rmdir()
+            else:
+                path.unlink(missing_ok=True)
+        elif output.kind == "dir":
+            path.mkdir(parents=True, exist_ok=True)
+        elif output.kind == "link":
+            if not (path.is_symlink() and os.readlink(path) == output.content):
+                path.unlink(missing_ok=True)
+                path.symlink_to(output.content or "")
+        elif not self._in_place(output):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if output.content is None or not self._store.restore(output.content, path):
+                return False
+            path.chmod(output.mode)
+        return True
+
+
+def _short(path: str) -> str:
+    relative = os.path.relpath(path)
+    return path if relative.startswith("..") else relative
+
+
+def _before(place: str, other: str) -> bool:
+    """Whether `place` is searched earlier than `other`."""
+    order = [os.path.realpath(f or ".") for f in sys.path]
+    return other not in order or order.index(place) < order.index(other)
+
+
+def _kind(mode: int) -> str:
+    if stat.S_ISREG(mode):
+        return "file"
+    return "dir" if stat.S_ISDIR(mode) else "link" if stat.S_ISLNK(mode) else "other"
+
+
+def _listing(path: str, without: Iterable[str]) -> str:
+    names = {os.fsencode(n) for n in os.listdir(path)} - {os.fsencode(n) for n in without}
+    return digest(b"\0".join(sorted(names)))
+
+
+def _listing_time(access: Access, audit: Audit) -> int:
+    """A library folder's time where something other than the import system listed it, else 0."""
+    if not access.listed or (access.by_kernel and not access.by_child and access.path not in audit.listed):
+        return 0
+    try:
+        return os.stat(access.path).st_mtime_ns
+    except OSError:
+        return 0
+
+
+def _module_names(folder: str) -> Iterable[str]:
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            stem, dot, rest = entry.name.partition(".")
+            if (dot and (rest == "py" or rest.endswith("so"))) or (
+                not dot and entry.is_dir() and os.path.exists(f"{entry.path}/__init__.py")
+            ):
+                yield stem
+
+
+def _resolve(names: Iterable[str]) -> dict[str, str]:
+    """In which folder each imported top-level name was found; empty for one that was not."""
+    found: dict[str, str] = {}
+    for name in names:
+        module = sys.modules.get(name)
+        spec = getattr(module, "__spec__", None)
+        if module is None:
+            found[name] = ""
+        elif spec is not None and spec.origin and os.path.isabs(spec.origin):
+            folder = os.path.dirname(spec.origin)
+            found[name] = os.path.realpath(
+                os.path.dirname(folder) if spec.submodule_search_locations else folder
+            )
+    return found

@@ -1,0 +1,144 @@
+"""A record: one execution of a cell as a constructive trace, inputs to outputs.
+
+Records are msgpack of these structs, readable by any msgpack tool. `Mokhov, Mitchell, Peyton Jones: Build Systems à la
+Carte` (ICFP 2018) is where the word constructive trace comes from.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from provcrt_kernel.session.slots import State
+
+FORMAT = 1
+
+
+class FileInput(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A path that the cell looked at, and what it found.
+
+    Attributes
+    ----------
+    kind
+        ``file``, ``dir``, ``link``, ``other`` or ``absent``.
+    content
+        Digest of a file that was read; target of a link.
+    listing
+        Digest of a directory's names, without those in `without`.
+    size, mtime_ns
+        Set where only the file's status was looked at.
+    tolerant
+        A directory that may be there or not (``mkdir -p``).
+    child
+        A child process looked.
+    """
+
+    path: str
+    kind: str
+    content: str | None = None
+    listing: str | None = None
+    without: tuple[str, ...] = ()
+    size: int | None = None
+    mtime_ns: int | None = None
+    tolerant: bool = False
+    child: bool = False
+
+
+class FileOutput(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A path that the cell left behind.
+
+    Attributes
+    ----------
+    kind
+        ``file``, ``dir``, ``link``, or ``absent`` for one that it removed.
+    content
+        Blob of the file; target of a link.
+    """
+
+    path: str
+    kind: str
+    content: str | None = None
+    mode: int = 0
+    size: int = 0
+
+
+class Shown(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One message that the cell sent: stream, display_data, execute_result, error, …"""
+
+    type: str
+    content: dict[str, object]
+    metadata: dict[str, object] = {}
+    buffers: tuple[bytes, ...] = ()
+
+
+class Record(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One execution of a cell.
+
+    Attributes
+    ----------
+    reads
+        Version of every slot that the cell could read, as it was before; empty for one that did not exist.
+    everything
+        Why the cell could read any name; then `reads` has them all, and a further variable is a difference.
+    shares
+        Co-variables that mattered (the cell read several of their names, or changed or joined them): comma-joined names → joint version.
+    environ
+        Environment variables read: name → version.
+    inputs
+        Paths looked at; `library` is the blob with those that belong to installed packages and the system.
+    resolved
+        Imported top-level names → folder they were found in; empty: found nowhere.
+    writes, deletes
+        State of every slot that the cell bound or changed; names it unbound.
+    set_environ
+        Environment variables changed; None: removed.
+    result
+        State of the value that the cell displayed as its result.
+    error
+        ``ename``, ``evalue``, ``traceback`` of a cell that raised.
+    volatile
+        What it used that nobody can repeat.
+    pinned
+        Why its effects are not all in the record: it is run again before any later miss runs.
+    """
+
+    id: str
+    key: str
+    cell: str
+    text: str
+    created: float
+    seconds: float
+    reads: dict[str, str]
+    everything: str | None = None
+    shares: dict[str, str] = {}
+    environ: dict[str, str] = {}
+    inputs: tuple[FileInput, ...] = ()
+    library: str | None = None
+    resolved: dict[str, str] = {}
+    writes: dict[str, State] = {}
+    deletes: tuple[str, ...] = ()
+    set_environ: dict[str, str | None] = {}
+    outputs: tuple[FileOutput, ...] = ()
+    shown: str | None = None
+    result: State | None = None
+    error: tuple[str, str, tuple[str, ...]] | None = None
+    payload: tuple[dict[str, object], ...] = ()
+    imports: tuple[str, ...] = ()
+    processes: tuple[tuple[str, ...], ...] = ()
+    endpoints: tuple[str, ...] = ()
+    volatile: tuple[str, ...] = ()
+    pinned: str | None = None
+    format: int = FORMAT
+
+
+def encode(record: Record) -> bytes:
+    """The record as msgpack."""
+    return msgspec.msgpack.encode(record)
+
+
+def decode(data: bytes) -> Record | None:
+    """A record; None if it is of another format."""
+    try:
+        record = msgspec.msgpack.decode(data, type=Record)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return None
+    return record if record.format == FORMAT else None

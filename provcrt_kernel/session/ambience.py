@@ -1,0 +1,124 @@
+"""The ambient slots of one session: their versions before and after a cell, and bringing deferred ones back.
+
+A setting is read by every cell that could see it, a stream of random numbers only by a cell that moves it or asks for it. A
+stream that nobody seeded has the version `ENTROPY`: no two sessions start it alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import msgspec
+
+from provcrt_kernel.session.ambient import Adapter, adapters, asked, inexpressible, visible
+from provcrt_kernel.session.slots import ABSENT, Slots, State
+from provcrt_kernel.session.source import Source
+from provcrt_kernel.store.digest import digest
+
+ENTROPY = "entropy"
+#: Streams that their library starts from the operating system's randomness.
+_UNSEEDED = frozenset({"random", "numpy.random"})
+#: Kept variable by variable instead (`provcrt_kernel.session.environ`).
+_ELSEWHERE = frozenset({"os.environ"})
+
+Values = Mapping[str, object]
+
+
+def _version(value: object) -> str:
+    return ABSENT if value is None else digest(msgspec.msgpack.encode(value))
+
+
+class Ambience:
+    """Captures, compares and restores the ambient slots."""
+
+    def __init__(self, slots: Slots) -> None:
+        self._slots = slots
+        self._adapters: dict[str, Adapter] = {f"~{a.name}": a for a in adapters() if a.name not in _ELSEWHERE}
+        self._base: Values = {}
+
+    def capture(self) -> Values:
+        """All slots' values now; None for those of libraries that are not loaded."""
+        return {name: adapter.capture() for name, adapter in self._adapters.items()}
+
+    def start(self) -> None:
+        """The session begins: what is there now is where it starts from."""
+        self._base = self.capture()
+        for name, value in self._base.items():
+            if value is not None:
+                self._slots.set(name, self._initial(name, value), live=True, maker=None)
+
+    @staticmethod
+    def _initial(name: str, value: object) -> State:
+        if name[1:] in _UNSEEDED:
+            return State(ENTROPY)
+        return State(_version(value), plain=msgspec.msgpack.encode(value))
+
+    def seen(self, source: Source, packages: frozenset[str], moved: Iterable[str] = ()) -> set[str]:
+        """Slots that a cell has read, given the packages that it can reach and the slots that it moved."""
+        words = source.attributes | {w for m in source.magics for w in (m, f"%{m}")}
+        shifted = frozenset(m[1:] for m in moved)
+        found = set()
+        for name, adapter in self._adapters.items():
+            if source.wildcard is None and adapter.packages and not visible(adapter, packages):
+                continue
+            if asked(adapter, words, shifted):
+                found.add(name)
+        return found
+
+    def changes(
+        self, before: Values, after: Values, source: Source
+    ) -> tuple[dict[str, State], list[str], list[str]]:
+        """What became of the slots while a cell ran.
+
+        Returns
+        -------
+        states
+            New states, with values to restore.
+        pinned
+            Why some of it cannot be restored.
+        unseeded
+            Streams that were used and that nobody had seeded.
+        """
+        states: dict[str, State] = {}
+        pinned: list[str] = []
+        unseeded: list[str] = []
+        for name, value in after.items():
+            if value is None or value == before[name]:
+                continue
+            adapter = self._adapters[name]
+            if adapter.kind == "identity":
+                continue
+            if name[1:] in _UNSEEDED:
+                seeded = bool(source.attributes & getattr(adapter, "seeds", frozenset()))
+                if before[name] is None and not seeded:
+                    states[name] = State(ENTROPY)
+                    continue
+                if self._slots.version(name) == ENTROPY and not seeded:
+                    unseeded.append(name[1:])
+            reason = inexpressible(value, before[name])
+            if reason:
+                pinned.append(f"{name[1:]}: {reason}")
+            states[name] = State(_version(value), plain=msgspec.msgpack.encode(value), opaque=reason)
+        return states, pinned, unseeded
+
+    def light(self, name: str) -> bool:
+        """Whether a slot can be restored without importing a library."""
+        adapter = self._adapters.get(name)
+        return adapter is not None and not adapter.packages
+
+    def restore(self, states: Mapping[str, State]) -> list[str]:
+        """Give slots these states; returns those that could not be."""
+        failed = []
+        for name, state in states.items():
+            adapter = self._adapters.get(name)
+            if adapter is None or state.plain is None:
+                continue
+            try:
+                adapter.restore(msgspec.msgpack.decode(state.plain))
+            except Exception:
+                failed.append(name)
+        return failed
+
+    def knows(self, name: str) -> bool:
+        """Whether `name` is a slot that an adapter keeps."""
+        return name in self._adapters

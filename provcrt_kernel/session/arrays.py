@@ -1,0 +1,214 @@
+"""How arrays are visited, at memory speed: NumPy's, torch's, PIL's images.
+
+No library is imported here; a handler is found by the name of a value's class, so its library is loaded already.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import xxhash
+
+from .objects import class_token, instance_dict, note_module, state
+from .walk import ATOMS, Walker, handles_named
+
+_CHUNK = 1 << 24
+
+
+@handles_named("numpy.ndarray")
+def _ndarray(walker: Walker, value: Any) -> None:
+    if walker.seen(value):
+        return
+    numpy = sys.modules["numpy"]
+    walker.packages.add("numpy")
+    walker.token(b"[")
+    plain = value
+    if type(value) is not numpy.ndarray:
+        class_token(walker, type(value))
+        plain = numpy.ndarray.view(value, numpy.ndarray)
+    flags = plain.flags
+    walker.token(b"#", plain.shape, layout(plain), flags.writeable)
+    dtype_token(walker, plain.dtype)
+    memory(walker, value, plain)
+    array_content(walker, plain)
+    if plain is not value:
+        state(walker, value)
+
+
+def layout(array: Any) -> str:
+    """``C``, ``F``, or for other layouts the sign of each stride: what a reader can tell and what sums depend on."""
+    flags = array.flags
+    if flags.c_contiguous:
+        return "C"
+    if flags.f_contiguous:
+        return "F"
+    return "".join("+" if stride > 0 else "-" if stride < 0 else "0" for stride in array.strides)
+
+
+def root_of(array: Any) -> Any:
+    """The array that owns the memory which `array` views (itself, if it views none)."""
+    numpy = sys.modules["numpy"]
+    while isinstance(base := array.base, numpy.ndarray):
+        array = base
+    return array
+
+
+def memory(walker: Walker, value: Any, plain: Any) -> None:
+    """Note where an array lies, and write its place if it shares the memory of one that was met before."""
+    if walker.fresh is not None or not plain.nbytes:
+        return
+    low, high = sys.modules["numpy"].lib.array_utils.byte_bounds(plain)
+    walker.buffers.append((low, high))
+    root = root_of(value)
+    owner = id(root) if root.base is None else id(root.base)
+    start = plain.__array_interface__["data"][0]
+    first = walker.roots.get(owner)
+    if first is None:
+        walker.roots[owner] = (len(walker.roots), start, plain.strides)
+        walker.keep.append(root)
+    else:
+        walker.token(b"=", first[0], start - first[1], plain.strides, first[2])
+
+
+def dtype_token(walker: Walker, dtype: Any) -> None:
+    """Write a dtype: byte order, unit, fields with their places."""
+    if dtype.fields is not None:
+        walker.token(b"{", dtype.itemsize, dtype.isalignedstruct, len(dtype.names))
+        for name in dtype.names:
+            field = dtype.fields[name]
+            walker.token(b"}", name, field[1], field[2] if len(field) > 2 and type(field[2]) is str else None)
+            dtype_token(walker, field[0])
+    elif dtype.subdtype is not None:
+        walker.token(b"(", dtype.subdtype[1])
+        dtype_token(walker, dtype.subdtype[0])
+    else:
+        walker.token(b"-", dtype.str, dtype.char)
+        if dtype.kind == "T":
+            walker.walk(getattr(dtype, "na_object", None))
+    if dtype.metadata:
+        walker.temporary(dict(dtype.metadata))
+
+
+def array_content(walker: Walker, array: Any) -> None:
+    """Write the elements of a plain ndarray."""
+    dtype = array.dtype
+    if dtype.hasobject or dtype.kind == "T":
+        if dtype.fields is not None:
+            for name in dtype.names:
+                array_content(walker, array[name])
+        else:
+            elements(walker, array.ravel().tolist())
+    elif dtype.char in "gG":  # long doubles end in bytes that mean nothing
+        walker.temporary([(repr(x)) for x in array.ravel()])
+    else:
+        _bytes(walker, array)
+
+
+def elements(walker: Walker, items: list[object]) -> None:
+    """Write objects that an array or a column holds, in order."""
+    walker.token(b"*", len(items))
+    if ATOMS.issuperset(map(type, items)):
+        walker.atom(items)
+    else:
+        for item in items:
+            walker.walk(item)
+
+
+def _bytes(walker: Walker, array: Any) -> None:
+    numpy = sys.modules["numpy"]
+    if not array.size:
+        return
+    flags = array.flags
+    if flags.c_contiguous or flags.f_contiguous:
+        flat = (array if flags.c_contiguous else array.T).reshape(-1)
+        walker.content(flat.view(numpy.uint8), array.nbytes)
+        return
+    # Strided memory is copied a piece at a time, each piece hashed in C order.
+    rows = max(1, _CHUNK // max(1, array.nbytes // array.shape[0]))
+    hasher = xxhash.xxh3_128()
+    for at in range(0, array.shape[0], rows):
+        piece = numpy.ascontiguousarray(array[at : at + rows])
+        hasher.update(piece.reshape(-1).view(numpy.uint8))
+    walker.buffered += array.nbytes
+    walker.out.append(array.nbytes.to_bytes(8, "little") + hasher.digest())
+
+
+@handles_named("numpy.generic")
+def _scalar(walker: Walker, value: Any) -> None:
+    walker.packages.add("numpy")
+    walker.token(b"$")
+    if type(value).__module__ != "numpy":
+        class_token(walker, type(value))
+    dtype_token(walker, value.dtype)
+    array_content(walker, sys.modules["numpy"].asarray(value))
+
+
+@handles_named("numpy.dtype")
+def _dtype(walker: Walker, value: Any) -> None:
+    walker.packages.add("numpy")
+    dtype_token(walker, value)
+
+
+@handles_named("numpy.random._generator.Generator", "numpy.random.mtrand.RandomState")
+def _random(walker: Walker, value: Any) -> None:
+    if walker.seen(value):
+        return
+    class_token(walker, type(value))
+    bits = getattr(value, "bit_generator", None) or value._bit_generator
+    walker.walk(bits)
+    if hasattr(value, "get_state"):  # the spare Gaussian is the RandomState's own
+        walker.temporary(value.get_state(legacy=False))
+
+
+@handles_named("numpy.random.bit_generator.BitGenerator")
+def _bits(walker: Walker, value: Any) -> None:
+    if walker.seen(value):
+        return
+    class_token(walker, type(value))
+    walker.temporary(value.state)
+    seed = getattr(value, "seed_seq", None) or getattr(value, "_seed_seq", None)
+    walker.temporary(getattr(seed, "state", None))
+
+
+@handles_named("torch.Tensor")
+def _tensor(walker: Walker, value: Any) -> None:
+    if walker.seen(value):
+        return
+    torch = sys.modules["torch"]
+    class_token(walker, type(value))
+    walker.packages.add("torch")
+    walker.token(b"t", str(value.dtype), tuple(value.shape), tuple(value.stride()), value.requires_grad, str(value.device))
+    if value.device.type != "cpu" or value.layout is not torch.strided or value.is_quantized:
+        walker.without_value("tensor outside of plain memory")
+        return
+    if value.grad_fn is not None:
+        walker.without_value("tensor with a gradient graph")
+    data = value.detach()
+    if data.numel():
+        start = data.untyped_storage().data_ptr()
+        if walker.fresh is None:
+            walker.buffers.append((start, start + data.untyped_storage().nbytes()))
+        first = walker.roots.setdefault(-start, (len(walker.roots), data.storage_offset(), ()))
+        walker.token(b"=", first[0], data.storage_offset() - first[1])
+        flat = data.contiguous().reshape(-1).view(torch.uint8).numpy()
+        walker.content(flat, flat.nbytes)
+    if value.grad is not None:
+        walker.real((value.grad,))
+    state(walker, value)
+
+
+@handles_named("PIL.Image.Image")
+def _image(walker: Walker, value: Any) -> None:
+    if walker.seen(value):
+        return
+    class_token(walker, type(value))
+    note_module(walker, "PIL.Image")
+    attributes = instance_dict(value) or {}
+    if attributes.get("fp") is not None:
+        walker.without_value("image whose file is open")
+        return
+    data = value.tobytes()
+    walker.token(b"~", value.mode, value.size)
+    walker.content(data, len(data))
+    walker.real((attributes.get("info"), value.getpalette() if value.mode == "P" else None))

@@ -1,0 +1,113 @@
+"""What Python itself tells of a cell, through audit events (PEP 578): it classifies, it never proves completeness.
+
+===============  ===========================================================================================
+event            what is made of it
+===============  ===========================================================================================
+import           top-level names that were looked for: where each was found is an input, not what lay around it
+os.listdir       a directory that somebody other than the import system listed
+os.mkdir         a directory that may have been there already (``exist_ok=True``)
+sys._getframe    a library looks at its caller's frame, so it may read any name
+===============  ===========================================================================================
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+#: Packages that look at frames for names of modules, warnings and log lines, never for the values of a notebook.
+_FRAME_USERS = frozenset(
+    sys.stdlib_module_names
+    | {"numpy", "matplotlib", "IPython", "ipykernel", "traitlets", "sklearn", "scipy", "torch", "joblib", "pandas", "seaborn", "PIL", "typing_extensions",
+       "ipywidgets", "comm", "tornado", "zmq", "jupyter_client", "debugpy", "pydevd", "_pydevd_bundle", "_pydev_bundle", "provcrt_kernel", "decorator",
+       "networkx", "sympy", "xgboost", "lightgbm", "pydantic", "polars", "pyarrow", "plotly", "attr", "cloudpickle", "dateutil", "narwhals", "matplotlib_inline",
+       "executing", "stack_data", "jedi", "parso"}
+)  # fmt: skip
+#: Their modules that do read values.
+_FRAME_READERS = ("pandas.core.computation", "sympy.parsing", "sympy.interactive", "polars.sql")
+
+
+class Audit:
+    """Events of the current span. `install` once per process; `clear` when a span begins."""
+
+    def __init__(self) -> None:
+        self.imported: dict[str, None] = {}
+        self.listed: set[str] = set()
+        self.tolerated: set[str] = set()
+        self.frame_reader: str | None = None
+        self.on_frame_read: Callable[[], None] | None = None
+        self._listening = False
+        self._inside = False
+        self._handlers: dict[str, Callable[[tuple[Any, ...]], None]] = {
+            "import": self._import,
+            "os.listdir": self._listing,
+            "os.scandir": self._listing,
+            "os.mkdir": self._mkdir,
+            "sys._getframe": self._frame,
+        }
+
+    def install(self) -> None:
+        """Begin to listen; an audit hook cannot be removed."""
+        handlers = self._handlers
+
+        def hook(event: str, arguments: tuple[Any, ...]) -> None:
+            if event in handlers and self._listening and not self._inside:
+                self._inside = True
+                try:
+                    handlers[event](arguments)
+                except Exception:  # noqa: S110 - an exception here would become the user's
+                    pass
+                finally:
+                    self._inside = False
+
+        sys.addaudithook(hook)
+
+    def clear(self) -> None:
+        """A span begins: forget what was heard, listen."""
+        self.imported.clear()
+        self.listed.clear()
+        self.tolerated.clear()
+        self.frame_reader = None
+        self._listening = True
+
+    def rest(self) -> None:
+        """A span is over."""
+        self._listening = False
+
+    def _import(self, arguments: tuple[Any, ...]) -> None:
+        name = arguments[0]
+        if isinstance(name, str):
+            self.imported.setdefault(name.partition(".")[0])
+
+    def _listing(self, arguments: tuple[Any, ...]) -> None:
+        caller = sys._getframe(2)
+        if caller.f_code.co_filename != "<frozen importlib._bootstrap_external>":
+            path = arguments[0] if arguments and arguments[0] is not None else "."
+            if isinstance(path, str | bytes | os.PathLike):
+                self.listed.add(os.path.realpath(os.fsdecode(path)))
+            else:
+                self.listed.add("*")
+
+    def _mkdir(self, arguments: tuple[Any, ...]) -> None:
+        frame = sys._getframe(2)
+        for _ in range(3):
+            if frame.f_code.co_name in ("makedirs", "mkdir") and frame.f_locals.get("exist_ok"):
+                self.tolerated.add(os.path.realpath(os.fsdecode(arguments[0])))
+                return
+            if frame.f_back is None:
+                return
+            frame = frame.f_back
+
+    def _frame(self, arguments: tuple[Any, ...]) -> None:
+        frame: Any = sys._getframe(2)
+        module = frame.f_globals.get("__name__", "")
+        while module == "inspect" and frame.f_back is not None:
+            frame = frame.f_back
+            module = frame.f_globals.get("__name__", "")
+        if module.partition(".")[0] in _FRAME_USERS and not module.startswith(_FRAME_READERS):
+            return
+        self.frame_reader = "the notebook" if module == "__main__" else module
+        if self.on_frame_read is not None:
+            self.on_frame_read()

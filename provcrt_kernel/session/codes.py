@@ -1,0 +1,174 @@
+"""What a code object is, apart from where it was written, and which names it reads.
+
+Line numbers and file names are no part of it, so comments and layout do not count; constants count with their types.
+"""
+
+from __future__ import annotations
+
+import marshal
+import opcode
+import sys
+import weakref
+from dataclasses import dataclass
+from types import CodeType
+
+import xxhash
+
+WILDCARD = frozenset(
+    "globals locals vars eval exec dir __import__ get_ipython user_ns run_line_magic run_cell_magic run_cell "
+    "_getframe currentframe stack f_globals f_locals f_back __globals__ __main__ get_objects get_referrers "
+    "query sql dmatrix dmatrices from_formula".split()
+)
+"""Names with which code reaches any global: introspection, and libraries that read their caller's frame."""
+
+CLOCK = frozenset(
+    "time time_ns perf_counter perf_counter_ns monotonic monotonic_ns process_time process_time_ns thread_time "
+    "thread_time_ns clock_gettime clock_gettime_ns localtime gmtime ctime asctime strftime now utcnow today "
+    "uuid1 uuid4 getpid getppid get_native_id get_ident gettid gethostname getlogin getnode uname urandom getrandom "
+    "token_bytes token_hex token_urlsafe randbelow SystemRandom default_rng SeedSequence RandomState Random "
+    "getloadavg getrusage times disk_usage virtual_memory cpu_percent mktemp mkdtemp mkstemp NamedTemporaryFile "
+    "TemporaryDirectory TemporaryFile".split()
+)
+"""Names that mean entropy, the clock or the identity of the process."""
+
+_GLOBAL_OPS = frozenset(
+    opcode.opmap[name]
+    for name in (
+        "LOAD_GLOBAL",
+        "LOAD_NAME",
+        "STORE_GLOBAL",
+        "DELETE_GLOBAL",
+        "LOAD_FROM_DICT_OR_GLOBALS",
+    )
+    if name in opcode.opmap
+)
+_IMPORT = opcode.opmap["IMPORT_NAME"]
+_EXTENDED = opcode.EXTENDED_ARG
+_NAME_OPS = frozenset(opcode.hasname)
+# The low bits of these arguments are flags, not part of the index into co_names.
+_SHIFT = {opcode.opmap["LOAD_GLOBAL"]: 1}
+if sys.version_info >= (3, 12):
+    _SHIFT |= {opcode.opmap["LOAD_ATTR"]: 1, opcode.opmap["LOAD_SUPER_ATTR"]: 2}
+
+
+@dataclass(frozen=True, slots=True)
+class CodeFacts:
+    """What is known of a code object and of all code nested in it."""
+
+    digest: bytes
+    """16 bytes, equal for code that does the same."""
+    refs: frozenset[str]
+    """Global names read, stored or deleted."""
+    imports: frozenset[str]
+    """Modules named in import statements, dotted."""
+    clock_globals: frozenset[str]
+    """Global names that are in `CLOCK`: what they mean depends on what they are bound to."""
+    clock: frozenset[str]
+    """Attribute names that are in `CLOCK`."""
+    wildcard: bool
+    """Whether it may read any global."""
+
+
+_cache: dict[int, tuple[weakref.ref[CodeType], CodeFacts]] = {}
+
+
+def facts(code: CodeType) -> CodeFacts:
+    """Describe a code object; cached for as long as it lives.
+
+    Parameters
+    ----------
+    code : CodeType
+        Of a function, a class body or a module.
+
+    Returns
+    -------
+    CodeFacts
+    """
+    cached = _cache.get(id(code))
+    if cached is not None and cached[0]() is code:
+        return cached[1]
+    found = _describe(code)
+    if len(_cache) > 8192:
+        _cache.clear()
+    _cache[id(code)] = (weakref.ref(code), found)
+    return found
+
+
+def _describe(code: CodeType) -> CodeFacts:
+    scope, attributes, imports = _names(code)
+    nested = [facts(const) for const in code.co_consts if type(const) is CodeType]
+    refs = frozenset(scope).union(*(inner.refs for inner in nested))
+    return CodeFacts(
+        digest=_digest(code),
+        refs=refs,
+        imports=frozenset(imports).union(*(inner.imports for inner in nested)),
+        clock_globals=refs & CLOCK,
+        clock=frozenset(attributes & CLOCK).union(*(inner.clock for inner in nested)),
+        wildcard=bool(WILDCARD & (scope | attributes | imports) or any(inner.wildcard for inner in nested)),
+    )
+
+
+def _names(code: CodeType) -> tuple[set[str], set[str], set[str]]:
+    """Global names, attribute names and imported modules of one code object, from its bytecode."""
+    scope: set[str] = set()
+    attributes: set[str] = set()
+    imports: set[str] = set()
+    extended = 0
+    instructions = code.co_code
+    for at in range(0, len(instructions), 2):
+        op = instructions[at]
+        argument = instructions[at + 1] | extended
+        extended = argument << 8 if op == _EXTENDED else 0
+        if op not in _NAME_OPS:
+            continue
+        name = code.co_names[argument >> _SHIFT.get(op, 0)]
+        if op in _GLOBAL_OPS:
+            scope.add(name)
+        elif op == _IMPORT:
+            imports.add(name)
+        else:
+            attributes.add(name)
+    return scope, attributes, imports
+
+
+def _digest(code: CodeType) -> bytes:
+    parts = [
+        marshal.dumps(
+            (
+                code.co_argcount,
+                code.co_posonlyargcount,
+                code.co_kwonlyargcount,
+                code.co_flags,
+                code.co_code,
+                code.co_exceptiontable,
+                code.co_names,
+                code.co_varnames,
+                code.co_freevars,
+                code.co_cellvars,
+                code.co_qualname,
+            ),
+            2,
+        )
+    ]
+    for const in code.co_consts:
+        _constant(const, parts)
+    return xxhash.xxh3_128_digest(b"".join(parts))
+
+
+def _constant(const: object, parts: list[bytes]) -> None:
+    if type(const) is CodeType:
+        parts.append(b"\xffC" + facts(const).digest)
+    elif type(const) is tuple:
+        parts.append(b"\xffT" + len(const).to_bytes(4, "little"))
+        for item in const:
+            _constant(item, parts)
+    elif type(const) is frozenset:
+        inner: list[bytes] = []
+        for item in const:
+            one: list[bytes] = []
+            _constant(item, one)
+            inner.append(b"".join(one))
+        parts.append(b"\xffS" + len(inner).to_bytes(4, "little"))
+        parts.extend(sorted(inner))
+    else:
+        parts.append(marshal.dumps(const, 2))

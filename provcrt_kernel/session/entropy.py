@@ -1,0 +1,93 @@
+"""Which cells use what nobody can repeat: the clock, randomness never seeded, the identity of the process.
+
+Clocks are read without a system call, so they are found by source: by the names that the cell, and the functions it can
+reach, mention. Randomness asks the kernel, so the tracer decides, and the source only says what it was for. A native
+library that reads the clock by itself is not seen.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Mapping
+
+from provcrt_kernel.session.source import Source
+
+#: Last part of a dotted name, or a bare name, that reads a clock.
+CLOCK = frozenset(
+    "now today utcnow perf_counter perf_counter_ns monotonic monotonic_ns time_ns process_time process_time_ns thread_time "
+    "thread_time_ns clock_gettime clock_gettime_ns default_timer getloadavg times getrusage cpu_percent virtual_memory".split()
+)
+#: The same where the first part must be the module `time`: elsewhere these are ordinary words.
+_TIME = frozenset("time ctime localtime gmtime asctime strftime".split())
+#: Names that may draw from the operating system's randomness.
+ENTROPY = frozenset(
+    "urandom getrandom uuid1 uuid4 SystemRandom token_hex token_bytes token_urlsafe randbelow randbits default_rng RandomState "
+    "SeedSequence entropy mkdtemp mkstemp NamedTemporaryFile TemporaryDirectory TemporaryFile".split()
+)
+#: Values that mean something in this process only: recalled in another one they are wrong.
+PROCESS = frozenset("getpid getppid get_ident get_native_id current_process gettid id".split())
+_TIMING_MAGICS = frozenset({"time", "timeit", "prun", "memit"})
+_TIMING_COMMANDS = frozenset("date uptime ps top free uuidgen mktemp shuf who w last vmstat iostat".split())
+#: Modules that draw randomness while they are imported, for no reader.
+_DRAW_AT_IMPORT = frozenset(
+    "random numpy.random tempfile secrets uuid multiprocessing multiprocessing.process multiprocessing.context ssl hashlib torch joblib "
+    "numpy.random.mtrand concurrent.futures.process email.message http.client urllib.request asyncio tornado zmq".split()
+)
+
+
+def clocks(source: Source, reached: Iterable[str], namespace: Mapping[str, object]) -> list[str]:
+    """Names by which a cell reads a clock.
+
+    Parameters
+    ----------
+    reached
+        Entropy names in the functions that the cell can reach (`State.clock`).
+    """
+    found = {name for name in (*source.attributes, *reached) if name in CLOCK}
+    for chain in source.chains:
+        root, _, rest = chain.partition(".")
+        if rest in _TIME and (namespace.get(root) is sys.modules["time"] or root == "time"):
+            found.add(chain)
+    for name in source.reads & _TIME:
+        if getattr(namespace.get(name), "__module__", None) == "time":
+            found.add(name)
+    found |= {f"%{m}" for m in source.magics & _TIMING_MAGICS}
+    return sorted(found)
+
+
+def commands(argvs: Iterable[tuple[str, ...]]) -> list[str]:
+    """Commands among `argvs` that show the time or the state of the machine."""
+    return sorted(
+        {name for argv in argvs if argv and (name := argv[0].rpartition("/")[2]) in _TIMING_COMMANDS}
+    )
+
+
+def process_bound(source: Source, reached: Iterable[str]) -> list[str]:
+    """Names by which a cell gets values that hold in this process only."""
+    return sorted(
+        name
+        for name in {*source.attributes, *reached} & PROCESS
+        if name != "id" or ("id" in source.reads and "id" not in source.binds)
+    )
+
+
+def randomness(
+    draws: int, traced: bool, source: Source, reached: Iterable[str], arrived: Iterable[str]
+) -> list[str]:
+    """Why a cell's randomness cannot be repeated.
+
+    Parameters
+    ----------
+    draws
+        Times that the span asked the operating system for randomness.
+    traced
+        Whether `draws` can be trusted.
+    arrived
+        Modules first imported in the span.
+    """
+    named = sorted({*source.attributes, *reached} & ENTROPY)
+    if draws and named:
+        return named
+    if draws and not any(name in _DRAW_AT_IMPORT for name in arrived):
+        return ["randomness of the operating system"]
+    return named if not traced else []

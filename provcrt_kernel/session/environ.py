@@ -1,0 +1,93 @@
+"""Which environment variables a cell reads and changes.
+
+`os.environ` is read by name, so each variable is a slot of its own: a change of one that nobody asked for re-runs nothing.
+Reads are seen by wrapping the two methods of `os._Environ` that every access goes through; a child process sees the whole
+environment. Variables that Jupyter and this kernel set for themselves differ from session to session and are nobody's
+input unless a cell asks for them by name.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from provcrt_kernel.store.digest import digest
+
+_NOISE = {"IPYTHONDIR", "JPY_SESSION_NAME", "_", "SHLVL", "PWD", "OLDPWD", "COLUMNS", "LINES", "TERM", "PYTHONHASHSEED", "FORCE_COLOR",
+          "CLICOLOR", "CLICOLOR_FORCE", "PAGER", "GIT_PAGER", "MPLBACKEND", "INVOCATION_ID", "JOURNAL_STREAM", "DBUS_SESSION_BUS_ADDRESS"}  # fmt: skip
+_NOISE_PREFIXES = (
+    "JPY_",
+    "JUPYTER",
+    "PROVCRT_",
+    "KERNEL_",
+    "PYTEST_",
+    "PYDEVD",
+    "DEBUGPY",
+    "SSH_",
+    "XDG_SESSION",
+)
+
+
+def noise(name: str) -> bool:
+    """Whether Jupyter or this kernel sets the variable for itself."""
+    return name in _NOISE or name.startswith(_NOISE_PREFIXES)
+
+
+def version(value: str | None) -> str:
+    """Version of one variable's slot; empty if it is not set."""
+    return "" if value is None else digest(value.encode("utf-8", "surrogateescape"))
+
+
+class EnvironReads:
+    """Names of the environment variables asked for since `clear`; `everything` once somebody looked at all of them."""
+
+    def __init__(self) -> None:
+        self.names: set[str] = set()
+        self.everything = False
+        self.quiet = False
+
+    def clear(self) -> None:
+        """A new span begins."""
+        self.names.clear()
+        self.everything = False
+
+    def install(self) -> None:
+        """Begin to listen. Once per process."""
+        kind = type(os.environ)
+        item, iterate = kind.__getitem__, kind.__iter__
+
+        @functools.wraps(item)
+        def getitem(environ: Any, key: str) -> str:
+            if not self.quiet and isinstance(key, str):
+                self.names.add(key)
+            return item(environ, key)
+
+        @functools.wraps(iterate)
+        def iterator(environ: Any) -> Iterator[str]:
+            if not self.quiet:
+                self.everything = True
+            return iterate(environ)
+
+        self._patch(kind, "__getitem__", getitem)
+        self._patch(kind, "__iter__", iterator)
+
+    @staticmethod
+    def _patch(kind: type, name: str, function: Callable[..., Any]) -> None:
+        setattr(kind, name, function)
+
+    def snapshot(self) -> dict[str, str]:
+        """The environment as it is, without counting as a read."""
+        self.quiet = True
+        try:
+            return dict(os.environ)
+        finally:
+            self.quiet = False
+
+    def read(self, environ: dict[str, str]) -> set[str]:
+        """Variables read in the span, of those in `environ` and absent ones asked for by name."""
+        names = set(self.names)
+        if self.everything:
+            names |= {n for n in environ if not noise(n)}
+        return names

@@ -1,0 +1,99 @@
+"""Functions of the notebook as streams keep them: rebuilt on the live namespace.
+
+A loaded function's globals are the namespace itself, so it sees later rebinding; two closures over one cell still share
+it; ``inspect.getsource`` finds the text of its cell, which travels once per stream.
+"""
+
+from __future__ import annotations
+
+import functools
+import linecache
+import sys
+from types import CellType, CodeType, FunctionType
+from typing import Any
+
+from .classes import live_namespace
+
+
+def source_of(code: CodeType) -> str | None:
+    """Text of the cell that defined `code`, if linecache holds it as a cell's (without a file behind it)."""
+    entry = linecache.cache.get(code.co_filename)
+    if entry is None or len(entry) == 1 or entry[1] is not None:
+        return None
+    return "".join(entry[2])
+
+
+def remember_source(filename: str, text: str | None) -> None:
+    """Give linecache the text of a cell, unless it knows one for that name."""
+    if text is not None and filename not in linecache.cache:
+        linecache.cache[filename] = (len(text), None, text.splitlines(keepends=True), filename)
+
+
+def make_function(
+    code: CodeType, home: str | None, name: str, cells: tuple[CellType, ...] | None, source: str | None
+) -> FunctionType:
+    """Called by a stream: a function on the live namespace, or on the globals of the module called `home`."""
+    remember_source(code.co_filename, source)
+    if home is None:
+        scope = live_namespace()
+    else:
+        __import__(home)
+        scope = sys.modules[home].__dict__
+    return FunctionType(code, scope, name, None, cells)
+
+
+def make_cell() -> CellType:
+    """Called by a stream: an empty cell; its content comes with the state of what closes over it."""
+    return CellType()
+
+
+def fill_cell(cell: CellType, content: tuple[Any, ...]) -> None:
+    """Called by a stream: the content of a cell that stands alone; ``()`` leaves it empty."""
+    if content:
+        cell.cell_contents = content[0]
+
+
+def function_state(function: FunctionType) -> tuple[dict[str, Any], dict[str, Any], tuple[Any, ...]]:
+    """What a function holds besides its code: attributes, ``__dict__`` and the contents of its cells."""
+    attributes = {
+        "__qualname__": function.__qualname__,
+        "__module__": function.__module__,
+        "__doc__": function.__doc__,
+        "__defaults__": function.__defaults__,
+        "__kwdefaults__": function.__kwdefaults__,
+        "__annotations__": function.__annotations__,
+    }
+    cells = tuple((cell, cell_content(cell)) for cell in function.__closure__ or ())
+    return attributes, function.__dict__, cells
+
+
+def cell_content(cell: CellType) -> tuple[Any, ...]:
+    """The content of a cell as a tuple of one, or ``()`` for an empty cell."""
+    try:
+        return (cell.cell_contents,)
+    except ValueError:
+        return ()
+
+
+def fill_function(
+    function: FunctionType, state: tuple[dict[str, Any], dict[str, Any], tuple[tuple[CellType, tuple[Any, ...]], ...]]
+) -> None:
+    """Called by a stream: what `function_state` told."""
+    attributes, own, cells = state
+    for name, value in attributes.items():
+        setattr(function, name, value)
+    function.__dict__.update(own)
+    for cell, content in cells:
+        fill_cell(cell, content)
+
+
+def make_cache(function: Any, maxsize: int | None, typed: bool) -> Any:
+    """Called by a stream: an empty ``lru_cache`` round `function`."""
+    return functools.lru_cache(maxsize, typed)(function)
+
+
+def make_cached_property(function: Any, name: str | None, doc: str | None) -> functools.cached_property[Any]:
+    """Called by a stream: a ``cached_property`` with a lock of its own."""
+    made = functools.cached_property(function)
+    made.attrname, made.__doc__ = name, doc
+    return made

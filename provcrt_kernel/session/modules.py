@@ -1,0 +1,223 @@
+"""Modules as session state: installed packages by version, local modules by what they hold.
+
+An installed package is one slot. Its version is its distribution's, and an *edition* that changes when a file of it that
+was loaded has another size or time than in any session before: RECORD does not tell of edits in place.
+
+A local module (a file beside the notebook, an editable install) is one slot whose version is the content of its
+namespace, so that state which a function keeps there is seen, and an edit that changes nothing re-runs nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.machinery
+import os
+import sys
+import types
+from collections.abc import Iterable
+
+import msgspec
+
+from provcrt_kernel.provenance.packages import Installed, is_library, library_folders
+from provcrt_kernel.session.fingerprint import fingerprint
+from provcrt_kernel.session.slots import State
+from provcrt_kernel.store import Store
+from provcrt_kernel.store.digest import digest
+
+PACKAGE = "~package:"
+MODULE = "~module:"
+_OURS = "provcrt_kernel"
+
+
+class _Edition(msgspec.Struct):
+    """Files of a package seen so far, as (size, mtime_ns), and which edition they are."""
+
+    files: dict[str, tuple[int, int]]
+    edition: str = ""
+
+
+def local_modules() -> dict[str, types.ModuleType]:
+    """Loaded modules whose file belongs to no installed package."""
+    found = {}
+    for name, module in list(sys.modules.items()):
+        file = getattr(module, "__file__", None) if isinstance(module, types.ModuleType) else None
+        if isinstance(file, str) and not is_library(file) and not name.startswith((_OURS, "__main__")):
+            found[name] = module
+    return found
+
+
+class Modules:
+    """Versions of packages and local modules in this session."""
+
+    def __init__(self, store: Store | None) -> None:
+        self._store = store
+        self._installed: Installed | None = None
+        self._known: set[str] = set(sys.modules)
+        self._versions: dict[str, str] = {}
+        self._base = {n.partition(".")[0] for n in self._known}
+        self._local_files: dict[str, tuple[int, int]] = {}
+
+    @property
+    def installed(self) -> Installed:
+        """The distributions, looked up when first asked for."""
+        if self._installed is None:
+            self._installed = Installed()
+        return self._installed
+
+    def forget_installed(self) -> None:
+        """Distributions were installed or removed."""
+        self._installed = None
+
+    def arrivals(self) -> list[str]:
+        """Dotted names of modules loaded since the last call."""
+        if len(sys.modules) == len(self._known):
+            return []
+        new = [n for n in list(sys.modules) if n not in self._known]
+        self._known.update(new)
+        return new
+
+    def package_states(self, arrived: Iterable[str]) -> dict[str, State]:
+        """States of the installed packages among newly loaded modules that the session did not have yet."""
+        states = {}
+        for top in dict.fromkeys(n.partition(".")[0] for n in arrived):
+            if top in self._base or top in sys.stdlib_module_names or top == _OURS or top in self._versions:
+                continue
+            file = getattr(sys.modules.get(top), "__file__", None)
+            if file is None or not is_library(file):
+                continue
+            self._versions[top] = self._package_version(top)
+            states[PACKAGE + top] = State(version=self._versions[top], packages=(top,))
+        return states
+
+    def adopt(self, slot: str, state: State) -> None:
+        """A replayed record brought a package's version."""
+        if slot.startswith(PACKAGE):
+            self._versions.setdefault(slot[len(PACKAGE) :], state.version)
+
+    def _package_version(self, top: str) -> str:
+        distribution = self.installed.of_module(top)
+        version = distribution.version if distribution else str(getattr(sys.modules[top], "__version__", ""))
+        return f"{top} {version} {self._edition(top)}".strip()
+
+    def _edition(self, top: str) -> str:
+        seen: dict[str, tuple[int, int]] = {}
+        for name, module in list(sys.modules.items()):
+            if name.partition(".")[0] == top:
+                file = getattr(module, "__file__", None)
+                if isinstance(file, str):
+                    try:
+                        status = os.stat(file)
+                    except OSError:
+                        continue
+                    seen[file] = (status.st_size, status.st_mtime_ns)
+        if self._store is None or not seen:
+            return ""
+        root = os.path.dirname(getattr(sys.modules[top], "__file__", "") or "")
+        note = f"package:{root if root not in _roots() else root + '/' + top}"
+        try:
+            old = self._store.noted(note)
+            known = msgspec.msgpack.decode(old, type=_Edition) if old else _Edition({})
+        except msgspec.DecodeError:
+            known = _Edition({})
+        changed = {f: s for f, s in seen.items() if f in known.files and known.files[f] != s}
+        if changed:
+            known.edition = digest(repr((known.edition, sorted(changed.items()))).encode())[:12]
+        if changed or not seen.keys() <= known.files.keys():
+            known.files.update(seen)
+            self._store.note(note, msgspec.msgpack.encode(known))
+        return known.edition
+
+    def reads(self, packages: Iterable[str], slots: Iterable[str]) -> set[str]:
+        """Package slots, of those that exist, that code of `packages` can call: their own and what they require."""
+        existing = [s for s in slots if s.startswith(PACKAGE)]
+        if not existing:
+            return set()
+        reachable = self.installed.closure(packages)
+        direct = set(packages)
+        return {
+            s
+            for s in existing
+            if s[len(PACKAGE) :] in direct or self.installed.of_module(s[len(PACKAGE) :]) in reachable
+        }
+
+    def local_states(self, names: Iterable[str], lineage: str) -> dict[str, State]:
+        """States of loaded local modules, by slot name; `names` limits which."""
+        wanted = set(names)
+        return {MODULE + n: local_state(m, lineage) for n, m in local_modules().items() if n in wanted}
+
+    def note_sources(self) -> None:
+        """Remember the files of the local modules as they are now loaded."""
+        for name, module in local_modules().items():
+            if name not in self._local_files and (status := _source_status(module)):
+                self._local_files[name] = status
+
+    def unload_changed(self) -> list[str]:
+        """Forget local modules whose file changed since it was loaded, so that the next import runs it anew.
+
+        Every local module goes if one does: they may hold each other's functions.
+        """
+        modules = local_modules()
+        changed = [
+            n
+            for n, m in modules.items()
+            if n in self._local_files and _source_status(m) != self._local_files[n]
+        ]
+        if changed:
+            for name in modules:
+                sys.modules.pop(name, None)
+                self._known.discard(name)
+            self._local_files.clear()
+            importlib.invalidate_caches()
+        return changed
+
+
+def _roots() -> set[str]:
+    return {f.rstrip("/") for f in library_folders()}
+
+
+def _source_status(module: types.ModuleType) -> tuple[int, int] | None:
+    try:
+        status = os.stat(str(module.__file__))
+    except OSError:
+        return None
+    return status.st_size, status.st_mtime_ns
+
+
+def local_state(module: types.ModuleType, lineage: str) -> State:
+    """State of one local module: its functions and classes by their code, its data by content.
+
+    What has no stable content (a logger, a lock) counts by its type alone; the file is what defines it.
+    """
+    parts: list[str] = []
+    packages: set[str] = set()
+    modules: set[str] = set()
+    for name, value in sorted(vars(module).items()):
+        if name.startswith("__") and name.endswith("__"):
+            continue
+        seen = fingerprint(value, vars(module))
+        parts.append(f"{name}={seen.digest or type(value).__qualname__}")
+        packages |= seen.packages
+        modules |= seen.modules - {module.__name__}
+    return State(
+        version=digest("\n".join(parts).encode()),
+        packages=tuple(sorted(packages)),
+        modules=tuple(sorted(modules)),
+        size=len(parts),
+    )
+
+
+def import_again(names: Iterable[str]) -> list[str]:
+    """Import modules that replayed cells had imported; returns those that could not be."""
+    failed = []
+    for name in names:
+        if name not in sys.modules:
+            try:
+                importlib.import_module(name)
+            except Exception:
+                failed.append(name)
+    return failed
+
+
+def top_level_names(modules: Iterable[str]) -> set[str]:
+    """Top-level packages of dotted names, the standard library's left out."""
+    return {top for n in modules if (top := n.partition(".")[0]) not in sys.stdlib_module_names}

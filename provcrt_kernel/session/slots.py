@@ -1,0 +1,181 @@
+"""The table of slots: which version each piece of session state has, and whether it is live or deferred.
+
+A slot is a variable of the notebook, or an *ambient* slot, whose name starts with ``~``:
+
+===================  ==============================================================
+``~random`` …        an adapter's state (`provcrt_kernel.session.ambient`)
+``~env:NAME``        one environment variable, as far as cells read or change it
+``~package:NAME``    an installed package that the session has imported
+``~module:NAME``     a local module, with the state it holds
+===================  ==============================================================
+
+The table is the session as its reader believes it to be. A slot that is *live* has its value in the namespace; a
+*deferred* one has it in the store, or must be recomputed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+import msgspec
+
+from provcrt_kernel.session.source import closure
+
+ABSENT = ""
+
+ANY = "*"
+
+
+class State(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One version of one slot, and how to get its value back.
+
+    Attributes
+    ----------
+    version
+        Content digest, or lineage (starts with ``x:``) where the value has no stable content.
+    group
+        Names of the co-variable, sorted, this one included; empty: the name alone.
+    joint
+        Version of the co-variable as a whole: which parts its names share. None for a name alone.
+    kept
+        Blob of the co-variable's snapshot in the store; None: the value must be recomputed.
+    plain
+        An ambient slot's value in msgpack.
+    refs, packages, modules, clock
+        Names, packages, local modules and entropy that code inside the value can reach.
+    opaque
+        Why the value has no content digest.
+    """
+
+    version: str
+    group: tuple[str, ...] = ()
+    joint: str | None = None
+    kept: str | None = None
+    plain: bytes | None = None
+    refs: tuple[str, ...] = ()
+    packages: tuple[str, ...] = ()
+    modules: tuple[str, ...] = ()
+    clock: tuple[str, ...] = ()
+    opaque: str | None = None
+    size: int = 0
+
+
+class Slot(msgspec.Struct):
+    """A state in force: live or deferred, and which execution made it.
+
+    `bound` orders the slots by when their value came to be, so that a live value older than a class or function that it refers
+    to is not taken for one made with it.
+    """
+
+    state: State
+    live: bool
+    maker: int | None = None
+    bound: int = 0
+
+
+def ambient(name: str) -> bool:
+    """Whether a slot lies outside of the namespace."""
+    return name.startswith("~")
+
+
+def shown(name: str) -> str:
+    """A slot's name as users see it in reasons and tables."""
+    if not ambient(name):
+        return f"variable {name}"
+    kind, _, rest = name[1:].partition(":")
+    return {
+        "env": f"environment variable {rest}",
+        "package": f"package {rest}",
+        "module": f"module {rest}",
+    }.get(kind, kind)
+
+
+class Slots:
+    """All slots of a session."""
+
+    def __init__(self) -> None:
+        self._slots: dict[str, Slot] = {}
+        self._clock = 0
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._slots
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._slots)
+
+    def get(self, name: str) -> Slot | None:
+        """The slot, or None if it does not exist."""
+        return self._slots.get(name)
+
+    def names(self) -> list[str]:
+        """Variables, live and deferred."""
+        return [n for n in self._slots if not ambient(n)]
+
+    def version(self, name: str) -> str:
+        """The slot's version; `ABSENT` if it does not exist."""
+        slot = self._slots.get(name)
+        return slot.state.version if slot else ABSENT
+
+    def deferred(self, names: Iterable[str] | None = None) -> list[str]:
+        """Which of `names` (default: all) have no live value."""
+        return [
+            n for n in (self._slots if names is None else names) if (s := self._slots.get(n)) and not s.live
+        ]
+
+    def set(self, name: str, state: State, *, live: bool, maker: int | None) -> None:
+        """A slot takes a new state."""
+        self._clock += 1
+        self._slots[name] = Slot(state, live, maker, self._clock)
+
+    def load(self, name: str) -> None:
+        """A deferred slot's value has come to the namespace."""
+        self._clock += 1
+        slot = self._slots[name]
+        slot.live, slot.bound = True, self._clock
+
+    def defer(self, name: str) -> None:
+        """A live slot's value has left the namespace."""
+        self._slots[name].live = False
+
+    def drop(self, name: str) -> None:
+        """The slot exists no longer."""
+        self._slots.pop(name, None)
+
+    def group(self, name: str) -> tuple[str, ...]:
+        """The co-variable that `name` belongs to, as far as its members still exist in it."""
+        slot = self._slots.get(name)
+        if slot is None or not slot.state.group:
+            return (name,)
+        joint = slot.state.joint
+        return tuple(n for n in slot.state.group if (s := self._slots.get(n)) and s.state.joint == joint)
+
+    def refs(self, name: str) -> tuple[str, ...]:
+        """Names that code inside the slot's value can read."""
+        slot = self._slots.get(name)
+        return slot.state.refs if slot else ()
+
+    def reach(self, names: Iterable[str]) -> frozenset[str]:
+        """`names` and every name that their values' code can read; contains ``*`` if that may be any."""
+        return closure(names, self.refs)
+
+    def union(self, names: Iterable[str], field: str) -> frozenset[str]:
+        """One of the states' set-like fields (packages, modules, clock), joined over `names`."""
+        found: set[str] = set()
+        for name in names:
+            slot = self._slots.get(name)
+            if slot is not None:
+                found.update(getattr(slot.state, field))
+        return frozenset(found)
+
+    def fresh(self, name: str) -> bool:
+        """Whether a live value is younger than everything its code refers to."""
+        slot = self._slots.get(name)
+        if slot is None or not slot.live:
+            return False
+        return all(
+            (other := self._slots.get(r)) is None or other.bound <= slot.bound for r in slot.state.refs
+        )
+
+    def versions(self, names: Iterable[str]) -> Mapping[str, str]:
+        """Versions of `names`, absent ones included."""
+        return {n: self.version(n) for n in names}
