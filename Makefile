@@ -48,7 +48,7 @@ clean:  ## remove what was built, .venv included
 
 # ensurepip is missing on Debian and Ubuntu without python3-venv; pip can then install itself from outside.
 $(BIN)/python:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
 	    echo "PROV-CRT needs Python 3.11 or newer, and $(PYTHON) is older or missing: make PYTHON=/path/to/python3.12" >&2; exit 1; }
 	@$(PYTHON) -m venv $(VENV) >/dev/null 2>&1 || { \
 	    $(PYTHON) -m venv --clear --without-pip $(VENV) && $(PYTHON) -m pip --python $(BIN)/python install --quiet pip; } || { \

@@ -1,7 +1,7 @@
 """What recording costs and what replaying saves, beside plain ipykernel in the same minutes on one machine.
 
-The two kernels take turns (A B A B …), so that a machine that slows down slows down both; every repetition has a
-fresh folder and a fresh store. Prints one table of medians and writes every single measurement to a JSON file.
+The two kernels take turns (A B A B …), so that a machine that slows down slows down both; every repetition
+has a fresh folder and a fresh store. Prints a table of medians and writes every measurement to a JSON file.
 
     python benchmarks/notebooks.py [--repeat 3] [--only record,latency,scaling] [--json FILE]
 """
