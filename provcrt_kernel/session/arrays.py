@@ -30,7 +30,7 @@ def _ndarray(walker: Walker, value: Any) -> None:
     flags = plain.flags
     walker.token(b"#", plain.shape, layout(plain), flags.writeable)
     dtype_token(walker, plain.dtype)
-    memory(walker, value, plain)
+    memory(walker, plain)
     array_content(walker, plain)
     if plain is not value:
         state(walker, value)
@@ -46,29 +46,21 @@ def layout(array: Any) -> str:
     return "".join("+" if stride > 0 else "-" if stride < 0 else "0" for stride in array.strides)
 
 
-def root_of(array: Any) -> Any:
-    """The array that owns the memory which `array` views (itself, if it views none)."""
-    numpy = sys.modules["numpy"]
-    while isinstance(base := array.base, numpy.ndarray):
-        array = base
-    return array
+def bounds(array: Any) -> tuple[int, int]:
+    """First and past-the-last address of an array's elements."""
+    low, high = sys.modules["numpy"].lib.array_utils.byte_bounds(array)
+    return int(low), int(high)
 
 
-def memory(walker: Walker, value: Any, plain: Any) -> None:
+def memory(walker: Walker, plain: Any) -> None:
     """Note where an array lies, and write its place if it shares the memory of one that was met before."""
     if walker.fresh is not None or not plain.nbytes:
         return
-    low, high = sys.modules["numpy"].lib.array_utils.byte_bounds(plain)
+    low, high = bounds(plain)
     walker.buffers.append((low, high))
-    root = root_of(value)
-    owner = id(root) if root.base is None else id(root.base)
     start = plain.__array_interface__["data"][0]
-    first = walker.roots.get(owner)
-    if first is None:
-        walker.roots[owner] = (len(walker.roots), start, plain.strides)
-        walker.keep.append(root)
-    else:
-        walker.token(b"=", first[0], start - first[1], plain.strides, first[2])
+    for place in walker.regions.place(low, high, start, plain.strides):
+        walker.token(b"=", *place)
 
 
 def dtype_token(walker: Walker, dtype: Any) -> None:
@@ -178,7 +170,14 @@ def _tensor(walker: Walker, value: Any) -> None:
     torch = sys.modules["torch"]
     class_token(walker, type(value))
     walker.packages.add("torch")
-    walker.token(b"t", str(value.dtype), tuple(value.shape), tuple(value.stride()), value.requires_grad, str(value.device))
+    walker.token(
+        b"t",
+        str(value.dtype),
+        tuple(value.shape),
+        tuple(value.stride()),
+        value.requires_grad,
+        str(value.device),
+    )
     if value.device.type != "cpu" or value.layout is not torch.strided or value.is_quantized:
         walker.without_value("tensor outside of plain memory")
         return
@@ -186,11 +185,12 @@ def _tensor(walker: Walker, value: Any) -> None:
         walker.without_value("tensor with a gradient graph")
     data = value.detach()
     if data.numel():
-        start = data.untyped_storage().data_ptr()
         if walker.fresh is None:
-            walker.buffers.append((start, start + data.untyped_storage().nbytes()))
-        first = walker.roots.setdefault(-start, (len(walker.roots), data.storage_offset(), ()))
-        walker.token(b"=", first[0], data.storage_offset() - first[1])
+            low = data.untyped_storage().data_ptr()
+            high = low + data.untyped_storage().nbytes()
+            walker.buffers.append((low, high))
+            for place in walker.regions.place(low, high, data.data_ptr(), tuple(data.stride())):
+                walker.token(b"=", *place)
         flat = data.contiguous().reshape(-1).view(torch.uint8).numpy()
         walker.content(flat, flat.nbytes)
     if value.grad is not None:

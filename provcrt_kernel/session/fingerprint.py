@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from . import arrays, frames, objects, standard
-from .walk import ATOMS, TooLarge, Walker, overlap
+from .walk import ATOMS, Regions, TooLarge, Walker, overlap
 
 LIMIT = 200_000
 """Objects visited before the walk gives up structure for a pickle stream's digest."""
@@ -158,7 +158,7 @@ def _again_deeper(walker: Walker, value: object, written: int) -> None:
     """Walk a deep structure once more with a higher recursion limit."""
     del walker.out[written:]
     walker.memo.clear()
-    walker.roots.clear()
+    walker.regions = Regions()
     walker.type_tokens.clear()
     walker.fresh = None
     before = sys.getrecursionlimit()
@@ -182,5 +182,7 @@ def _streamed(walker: Walker, together: Mapping[str, object]) -> str | None:
     try:
         return stream_digest(walker, together)
     except Exception as error:
-        walker.opaque = walker.opaque or f"too many objects to visit, and pickle refuses ({type(error).__name__})"
+        walker.opaque = (
+            walker.opaque or f"too many objects to visit, and pickle refuses ({type(error).__name__})"
+        )
         return None

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from .arrays import array_content, dtype_token, elements
+from .arrays import array_content, bounds, dtype_token, elements
 from .objects import class_token, note_module, state
 from .walk import Walker, handles_named
 
@@ -23,7 +23,9 @@ def _frame(walker: Walker, value: Any) -> None:
     walker.walk(value.index)
     manager = value._mgr
     for at in range(len(value.columns)):
-        _column(walker, manager.iget_values(at) if hasattr(manager, "iget_values") else value.iloc[:, at]._values)
+        _column(
+            walker, manager.iget_values(at) if hasattr(manager, "iget_values") else value.iloc[:, at]._values
+        )
 
 
 @handles_named("pandas.Series", "pandas.core.series.Series")
@@ -82,8 +84,7 @@ def _column(walker: Walker, values: Any) -> None:
 
 def _guard(walker: Walker, values: Any) -> None:
     if walker.fresh is None and values.nbytes:
-        bounds = sys.modules["numpy"].lib.array_utils.byte_bounds(values)
-        (walker.guarded if copies_on_write() else walker.buffers).append(bounds)
+        (walker.guarded if copies_on_write() else walker.buffers).append(bounds(values))
 
 
 def copies_on_write() -> bool:
@@ -150,7 +151,9 @@ def _arrow(walker: Walker, value: Any) -> None:
     table = value if isinstance(value, arrow.Table) else None
     if table is None:
         table = (
-            arrow.Table.from_batches([value]) if isinstance(value, arrow.RecordBatch) else arrow.table({"": value})
+            arrow.Table.from_batches([value])
+            if isinstance(value, arrow.RecordBatch)
+            else arrow.table({"": value})
         )
     sink = arrow.BufferOutputStream()
     whole = table.combine_chunks()

@@ -76,7 +76,8 @@ def cell_content(cell: CellType) -> tuple[Any, ...]:
 
 
 def fill_function(
-    function: FunctionType, state: tuple[dict[str, Any], dict[str, Any], tuple[tuple[CellType, tuple[Any, ...]], ...]]
+    function: FunctionType,
+    state: tuple[dict[str, Any], dict[str, Any], tuple[tuple[CellType, tuple[Any, ...]], ...]],
 ) -> None:
     """Called by a stream: what `function_state` told."""
     attributes, own, cells = state

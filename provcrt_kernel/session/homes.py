@@ -121,12 +121,14 @@ def function_home(function: FunctionType, namespace: object) -> Home:
 def class_home(cls: type) -> Home:
     """The home of a class: ``notebook`` if its value alone identifies it."""
     home = home_of(module_of(cls))
-    if home in ("notebook", "unknown") and cls.__flags__ & _HEAP_TYPE:
-        return "notebook"
     if not cls.__flags__ & _HEAP_TYPE:  # written in C: there is one per process
         return home if home != "unknown" else "package"
-    if resolves(module_of(cls), qualname_of(cls), cls) or not _has_python_code(cls):
+    if home == "notebook":
+        return "notebook"
+    if resolves(module_of(cls), qualname_of(cls), cls):
         return home
+    if not _has_python_code(cls):
+        return home if home != "unknown" else "package"
     return "notebook"
 
 

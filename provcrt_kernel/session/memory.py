@@ -10,7 +10,7 @@ import pickle
 import sys
 from typing import Any
 
-from .arrays import layout, root_of
+from .arrays import bounds, layout
 
 IN_BAND = 4096  # bytes below which a buffer stays inside of the stream
 
@@ -18,92 +18,96 @@ IN_BAND = 4096  # bytes below which a buffer stays inside of the stream
 class Places:
     """Which arrays of a stream lie on the same memory.
 
-    Pandas' own blocks copy on write: each frame gets memory of its own, whatever it shared when it was stored.
+    Arrays that copy-on-write owners hold (pandas) are *guarded*: each owner gets memory of its own, whatever two of them
+    shared, but a raw array on an owner's memory stays on it.
     """
 
     def __init__(self) -> None:
-        self.arrays: dict[int, dict[int, Any]] = {}  # owner of memory → arrays on it, by id
-        self.guarded: dict[int, Any] = {}  # arrays that copy-on-write owners hold
-        self.hulls: dict[int, Any] = {}
-        self.seen_guarded: dict[int, int] = {}
+        self._arrays: dict[int, Any] = {}
+        self._guarded: dict[int, Any] = {}
+        self._areas: list[_Area] = []
 
     def note(self, array: Any) -> None:
-        """Remember an array; the second pass asks for `shared`."""
-        self.arrays.setdefault(_owner(array), {})[id(array)] = array
+        """Remember an array of the first pass, alive until the second is over."""
+        self._arrays[id(array)] = array
 
     def guard(self, array: Any) -> None:
         """Say that `array` belongs to a copy-on-write owner."""
-        self.guarded[id(array)] = array
+        self._guarded[id(array)] = array
 
-    def any_shared(self) -> bool:
-        """Whether a second pass is needed."""
-        return any(self._shared(owner) for owner in self.arrays)
+    def settle(self) -> bool:
+        """After the first pass: find the areas that arrays share. False if there are none.
 
-    def conflict(self) -> bool:
-        """Whether raw arrays share memory with two copy-on-write owners, which cannot be told apart later."""
-        for arrays in self.arrays.values():
-            guarded = sum(key in self.guarded for key in arrays)
-            if guarded > 1 and guarded < len(arrays):
-                return True
-        return False
-
-    def _shared(self, owner: int) -> bool:
-        arrays = self.arrays.get(owner, {})
-        return len(arrays) > 1 and any(key not in self.guarded for key in arrays)
+        Raises
+        ------
+        Tangled
+            If raw arrays lie on the memory of two copy-on-write owners, which could not be told apart later.
+        """
+        placed = sorted((*bounds(array), key) for key, array in self._arrays.items() if array.nbytes)
+        groups: list[list[int]] = []
+        reach = -1
+        for low, high, key in placed:
+            if low >= reach:
+                groups.append([])
+            groups[-1].append(key)
+            reach = max(reach, high)
+        for keys in groups:
+            guarded = sum(key in self._guarded for key in keys)
+            if len(keys) > 1 and guarded < len(keys):
+                if guarded > 1:
+                    raise Tangled
+                self._areas.append(_Area([self._arrays[key] for key in keys]))
+        return bool(self._areas)
 
     def reduce_shared(self, array: Any) -> Any | None:
-        """How a stream keeps an array that shares its memory; None if it does not."""
-        owner = _owner(array)
-        if not self._shared(owner) or not array.nbytes:
+        """How a stream keeps an array that shares its memory; None if it shares none."""
+        if not array.nbytes:
             return None
-        root = next((item for item in self.arrays[owner].values() if id(item) == owner), None)
-        if root is not None and (root.flags.c_contiguous or root.flags.f_contiguous):
-            if root is array:
-                return None
-            low = root.__array_interface__["data"][0]
-            base: Any = root
-        else:
-            hull = self.hulls.get(owner)
-            if hull is None:
-                hull = self.hulls[owner] = Hull(list(self.arrays[owner].values()))
-            base, low = hull, hull.low
-        offset = array.__array_interface__["data"][0] - low
-        return make_view, (base, offset, array.dtype, array.shape, array.strides, array.flags.writeable)
+        low, high = bounds(array)
+        area = next((area for area in self._areas if area.low <= low and high <= area.high), None)
+        if area is None or area.base is array:
+            return None
+        offset = array.__array_interface__["data"][0] - area.low
+        return make_view, (area.base, offset, array.dtype, array.shape, array.strides, array.flags.writeable)
+
+
+class Tangled(Exception):
+    """Raw arrays share memory with two copy-on-write owners."""
+
+
+class _Area:
+    """Memory that several arrays view: [low, high), and the object that stands for it in the stream."""
+
+    def __init__(self, arrays: list[Any]) -> None:
+        ranges = [bounds(array) for array in arrays]
+        self.low = min(low for low, _ in ranges)
+        self.high = max(high for _, high in ranges)
+        size = self.high - self.low
+        # The owner of the memory, if it is here; else the bytes from the first to the last that any array views.
+        self.base: Any = next(
+            (a for a in arrays if a.base is None and a.nbytes == size and not a.dtype.hasobject), None
+        )
+        if self.base is None:
+            self.base = Hull(arrays, self.low, size)
 
 
 class Hull:
-    """The memory from the first to the last byte on which any of some arrays lies."""
+    """The memory on which several arrays lie, as bytes; the arrays keep it alive."""
 
-    def __init__(self, arrays: list[Any]) -> None:
-        bounds = [sys.modules["numpy"].lib.array_utils.byte_bounds(array) for array in arrays]
-        self.low = min(low for low, _ in bounds)
-        self.high = max(high for _, high in bounds)
+    def __init__(self, arrays: list[Any], address: int, size: int) -> None:
         self.arrays = arrays
+        self.__array_interface__ = {
+            "data": (address, False),
+            "shape": (size,),
+            "typestr": "|u1",
+            "version": 3,
+        }
 
     def __reduce__(self) -> Any:
-        numpy = sys.modules["numpy"]
-        size = self.high - self.low
-        # The hull lies within the memory that all of these arrays view: one of them is stretched to span it.
-        first = self.arrays[0]
-        offset = self.low - first.__array_interface__["data"][0]
-        start = numpy.lib.stride_tricks.as_strided(first, shape=(1,), strides=(first.itemsize,)).view(numpy.uint8)
-        whole = numpy.ndarray.__new__(
-            numpy.ndarray, (size,), numpy.uint8, _Memory(start, self.low, size, offset), 0
-        )
-        return own_array, (pickle.PickleBuffer(whole), whole.dtype, (size,), "C", True)
-
-
-class _Memory:
-    """Memory at an address, kept alive by its owner, as NumPy's array interface."""
-
-    def __init__(self, owner: Any, address: int, size: int, _offset: int) -> None:
-        self.owner = owner
-        self.__array_interface__ = {"data": (address, False), "shape": (size,), "typestr": "|u1", "version": 3}
-
-
-def _owner(array: Any) -> int:
-    root = root_of(array)
-    return id(root) if root.base is None else id(root.base)
+        whole = sys.modules["numpy"].asarray(self)
+        if any(array.dtype.hasobject for array in self.arrays):
+            raise TypeError("views of an array of objects without that array")
+        return own_array, (pickle.PickleBuffer(whole), whole.dtype, whole.shape, "C", True)
 
 
 def reduce_alone(array: Any) -> Any:

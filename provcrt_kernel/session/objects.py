@@ -139,7 +139,7 @@ def _builtin(walker: Walker, value: Any) -> None:
 
 def _named(walker: Walker, tag: bytes, home: str, module: object, qualname: object) -> None:
     note_module(walker, module)
-    walker.token(tag, home, module, qualname)
+    walker.token(tag, home, module if type(module) is str else None, qualname)
 
 
 def note_module(walker: Walker, name: object) -> None:
@@ -222,7 +222,13 @@ def _class(walker: Walker, cls: type) -> None:
         walker.atom(registered)
 
 
-@handles(MemberDescriptorType, GetSetDescriptorType, type(str.join), type(dict.__dict__["fromkeys"]), type(str.__add__))
+@handles(
+    MemberDescriptorType,
+    GetSetDescriptorType,
+    type(str.join),
+    type(dict.__dict__["fromkeys"]),
+    type(str.__add__),
+)
 def _descriptor(walker: Walker, value: Any) -> None:
     # The class is named, not visited: it may be the one whose attributes are being visited.
     walker.token(b"d", type(value).__name__, full_name(value.__objclass__), value.__name__)

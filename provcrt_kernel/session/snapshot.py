@@ -26,13 +26,20 @@ from . import functions
 from .classes import fill_class, loading_into, make_class, runs_code_when_made
 from .fingerprint import fingerprint, fingerprint_group
 from .homes import class_home, dict_of, function_home, mro_of, qualname_of
-from .memory import IN_BAND, Places, reduce_alone
+from .memory import IN_BAND, Places, Tangled, reduce_alone
 from .opaque import full_name, opaque_reason
 
 LIMIT = 1 << 34
 """Bytes that a snapshot may have, buffers included, unless the caller says otherwise."""
 _MAGIC = b"provcrt snapshot 1\n"
-_HOOKS = ("__reduce__", "__reduce_ex__", "__getstate__", "__setstate__", "__getnewargs__", "__getnewargs_ex__")
+_HOOKS = (
+    "__reduce__",
+    "__reduce_ex__",
+    "__getstate__",
+    "__setstate__",
+    "__getnewargs__",
+    "__getnewargs_ex__",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,9 +112,11 @@ def dump(values: Mapping[str, object], namespace: dict[str, object], *, limit: i
     """
     places = Places()
     pickler, stream = _dump(values, namespace, limit, places, second=False)
-    if places.conflict():
-        raise Unstorable.kind("an array on the memory of two tables")
-    if places.any_shared():
+    try:
+        shared = places.settle()
+    except Tangled:
+        raise Unstorable.kind("an array on the memory of two tables") from None
+    if shared:
         pickler, stream = _dump(values, namespace, limit, places, second=True)
     header = json.dumps({"own": pickler.own, "names": list(values)}).encode()
     return Snapshot(
@@ -356,7 +365,11 @@ _PICKLES_WELL = frozenset({"matplotlib figure", "tensor outside of plain memory"
 
 
 def _by_user(reducer: object, namespace: dict[str, object]) -> bool:
-    return type(reducer) is FunctionType and function_home(reducer, namespace) in ("notebook", "local", "unknown")
+    return type(reducer) is FunctionType and function_home(reducer, namespace) in (
+        "notebook",
+        "local",
+        "unknown",
+    )
 
 
 def _ndarray(pickler: SessionPickler, value: Any) -> Any:

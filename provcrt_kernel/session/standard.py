@@ -213,7 +213,9 @@ def _scalar_content(walker: Walker, value: Any) -> None:
     plain = {
         int: lambda: int.__int__(value),
         float: lambda: float.__float__(value),
-        complex: lambda: complex.__complex__(value) if hasattr(complex, "__complex__") else complex.__pos__(value),
+        complex: lambda: (
+            complex.__complex__(value) if hasattr(complex, "__complex__") else complex.__pos__(value)
+        ),
         str: lambda: str.__str__(value),
         bytes: lambda: bytes.__getitem__(value, slice(None)),
     }[kind]()
@@ -245,7 +247,9 @@ def _exception_content(walker: Walker, value: BaseException) -> None:
 
 
 def _moment_content(walker: Walker, value: Any) -> None:
-    base: Any = next(kind for kind in (datetime.datetime, datetime.date, datetime.time) if isinstance(value, kind))
+    base: Any = next(
+        kind for kind in (datetime.datetime, datetime.date, datetime.time) if isinstance(value, kind)
+    )
     walker.token(b"h", base.__name__, base.isoformat(value))
     if base is not datetime.date:
         walker.atom(base.__dict__["fold"].__get__(value))
@@ -253,7 +257,9 @@ def _moment_content(walker: Walker, value: Any) -> None:
 
 
 HANDLERS_OF_BASES.update(dict.fromkeys((list, tuple), _sequence_content))
-HANDLERS_OF_BASES.update(dict.fromkeys((dict, collections.OrderedDict, collections.defaultdict), _mapping_content))
+HANDLERS_OF_BASES.update(
+    dict.fromkeys((dict, collections.OrderedDict, collections.defaultdict), _mapping_content)
+)
 HANDLERS_OF_BASES.update(dict.fromkeys((set, frozenset), _set_content))
 HANDLERS_OF_BASES.update(dict.fromkeys((int, float, complex, str, bytes), _scalar_content))
 HANDLERS_OF_BASES.update(dict.fromkeys((datetime.datetime, datetime.date, datetime.time), _moment_content))
@@ -276,5 +282,3 @@ def _simple_namespace(walker: Walker, value: types.SimpleNamespace) -> None:
     if not walker.seen(value):
         walker.token(b"H")
         walker.real((value.__dict__,))
-
-

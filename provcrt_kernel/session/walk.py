@@ -20,13 +20,42 @@ from .opaque import full_name, opaque_reason
 
 ATOMS = frozenset({type(None), bool, int, float, complex, str, bytes})
 """Exact types without identity or inner structure."""
-_STEADY = ATOMS - {type(None)}  # None hashes by address in CPython 3.11: a set that holds it has no order of its own
+_STEADY = ATOMS - {
+    type(None)
+}  # None hashes by address in CPython 3.11: a set that holds it has no order of its own
 
 BIG = 1 << 16  # bytes from which on a buffer enters by its own digest
 
 
 class TooLarge(Exception):
     """The walk met more objects than its limit allows."""
+
+
+class Regions:
+    """Memory on which arrays were met, as disjoint ranges: what overlaps is one allocation."""
+
+    def __init__(self) -> None:
+        self._ranges: list[tuple[int, int, int, int, tuple[int, ...]]] = []
+        self._count = 0
+
+    def place(self, low: int, high: int, start: int, strides: tuple[int, ...]) -> list[tuple[object, ...]]:
+        """Add an array's memory [low, high); where it lies in relation to those met before that it overlaps."""
+        ranges = self._ranges
+        at = bisect_left(ranges, (low,))
+        if at and ranges[at - 1][1] > low:
+            at -= 1
+        end = at
+        while end < len(ranges) and ranges[end][0] < high:
+            end += 1
+        shared = ranges[at:end]
+        if not shared:
+            ranges.insert(at, (low, high, self._count, start, strides))
+            self._count += 1
+            return []
+        _, _, number, first, first_strides = min(shared, key=lambda item: item[2])
+        low, high = min(low, shared[0][0]), max(high, *(item[1] for item in shared))
+        ranges[at:end] = [(low, high, number, first, first_strides)]
+        return [(number, start - begin, strides, their) for _, _, number, begin, their in shared]
 
 
 Handler = Callable[["Walker", Any], None]
@@ -71,9 +100,13 @@ class Walker:
         self.limit = limit
         self.out: list[bytes] = [b"provcrt value 1\n"]
         self.memo: dict[int, int] = {}
-        self.keep: list[object] = []  # what was made for the walk alone must outlive it, or its id would be reused
-        self.fresh: frozenset[int] | None = None  # inside of such: the ids that are nevertheless the value's own
-        self.roots: dict[int, tuple[int, int, tuple[int, ...]]] = {}
+        self.keep: list[
+            object
+        ] = []  # what was made for the walk alone must outlive it, or its id would be reused
+        self.fresh: frozenset[int] | None = (
+            None  # inside of such: the ids that are nevertheless the value's own
+        )
+        self.regions = Regions()
         self.opaque: str | None = None
         self.objects: set[int] = set()
         self.types: set[int] = set()
@@ -303,5 +336,3 @@ def overlap(left: Iterable[tuple[int, int]], right: Iterable[tuple[int, int]]) -
         if before and start < end and ends[before - 1] > start:
             return True
     return False
-
-
