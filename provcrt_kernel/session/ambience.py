@@ -24,8 +24,18 @@ _ELSEWHERE = frozenset({"os.environ"})
 Values = Mapping[str, object]
 
 
-def _version(value: object) -> str:
-    return ABSENT if value is None else digest(msgspec.msgpack.encode(value))
+_MARK = "@inexpressible"
+
+
+def _tokens(value: object) -> set[str]:
+    """Tokens of the inexpressible objects in a captured value."""
+    if isinstance(value, dict):
+        if _MARK in value:
+            return {str(value.get("token"))}
+        return {t for v in value.values() for t in _tokens(v)}
+    if isinstance(value, list):
+        return {t for v in value for t in _tokens(v)}
+    return set()
 
 
 class Ambience:
@@ -34,7 +44,7 @@ class Ambience:
     def __init__(self, slots: Slots) -> None:
         self._slots = slots
         self._adapters: dict[str, Adapter] = {f"~{a.name}": a for a in adapters() if a.name not in _ELSEWHERE}
-        self._base: Values = {}
+        self._own: set[str] = set()
 
     def capture(self) -> Values:
         """All slots' values now; None for those of libraries that are not loaded."""
@@ -42,16 +52,26 @@ class Ambience:
 
     def start(self) -> None:
         """The session begins: what is there now is where it starts from."""
-        self._base = self.capture()
-        for name, value in self._base.items():
+        base = self.capture()
+        self._own = {t for value in base.values() for t in _tokens(value)}
+        for name, value in base.items():
             if value is not None:
                 self._slots.set(name, self._initial(name, value), live=True, maker=None)
 
-    @staticmethod
-    def _initial(name: str, value: object) -> State:
+    def _initial(self, name: str, value: object) -> State:
         if name[1:] in _UNSEEDED:
             return State(ENTROPY)
-        return State(_version(value), plain=msgspec.msgpack.encode(value))
+        return State(self._version(value), plain=msgspec.msgpack.encode(value))
+
+    def _version(self, value: object) -> str:
+        """Digest of a value; objects that the kernel itself put there are the same in every session."""
+        if value is None:
+            return ABSENT
+        data = msgspec.msgpack.encode(value)
+        if _MARK.encode() in data:
+            for token in self._own & _tokens(value):
+                data = data.replace(token.encode(), b"own")
+        return digest(data)
 
     def seen(self, source: Source, packages: frozenset[str], moved: Iterable[str] = ()) -> set[str]:
         """Slots that a cell has read, given the packages that it can reach and the slots that it moved."""
@@ -98,7 +118,7 @@ class Ambience:
             reason = inexpressible(value, before[name])
             if reason:
                 pinned.append(f"{name[1:]}: {reason}")
-            states[name] = State(_version(value), plain=msgspec.msgpack.encode(value), opaque=reason)
+            states[name] = State(self._version(value), plain=msgspec.msgpack.encode(value), opaque=reason)
         return states, pinned, unseeded
 
     def light(self, name: str) -> bool:

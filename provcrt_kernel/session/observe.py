@@ -8,12 +8,12 @@ that is bound to another object than before. Co-variables are found by shared mu
 from __future__ import annotations
 
 import re
-import types
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from provcrt_kernel.session.fingerprint import Fingerprint, fingerprint, fingerprint_group
 from provcrt_kernel.session.slots import Slots, State
+from provcrt_kernel.store.digest import digest
 
 #: IPython's own names: history, results, and what every module has.
 _OWN = re.compile(
@@ -80,10 +80,8 @@ def observe(
     looked |= {m for n in deleted for m in slots.group(n) if m in after}
     prints = {n: fingerprint(namespace[n], namespace) for n in sorted(looked)}
     states: dict[str, State] = {}
-    for group in co_variables(prints, namespace):
-        joint = fingerprint_group({n: namespace[n] for n in group}, namespace)[0] if len(group) > 1 else None
-        if len(group) > 1 and joint is None:
-            joint = f"{lineage}:{','.join(group)}"
+    for group in co_variables(prints):
+        joint = _joint(group, namespace, lineage) if len(group) > 1 else None
         for name in group:
             state = _state(name, group if len(group) > 1 else (), joint, prints[name], lineage)
             slot = slots.get(name)
@@ -123,11 +121,18 @@ def _state(name: str, group: tuple[str, ...], joint: str | None, seen: Fingerpri
     )
 
 
-def co_variables(prints: Mapping[str, Fingerprint], namespace: Mapping[str, object]) -> list[tuple[str, ...]]:
+def _joint(group: tuple[str, ...], namespace: Mapping[str, object], lineage: str) -> str:
+    digests = fingerprint_group({n: namespace[n] for n in group}, namespace)
+    if any(d is None for d in digests):
+        return f"{lineage}:{','.join(group)}"
+    return digest("\n".join(d or "" for d in digests).encode())
+
+
+def co_variables(prints: Mapping[str, Fingerprint]) -> list[tuple[str, ...]]:
     """Partition names into co-variables.
 
-    Notebook classes and functions that a name is bound to are shared by reference through the class registry, so sharing one of
-    them does not tie names together.
+    Classes that are met only as types of instances come back through the class registry, so they tie no names together; nor does
+    memory between owners that copy on write.
     """
     parent = {n: n for n in prints}
 
@@ -137,24 +142,28 @@ def co_variables(prints: Mapping[str, Fingerprint], namespace: Mapping[str, obje
             name = parent[name]
         return name
 
-    by_name = {
-        id(v) for v in namespace.values() if isinstance(v, type | types.FunctionType | types.ModuleType)
-    }
     owner: dict[int, str] = {}
-    spans: list[tuple[int, int, str]] = []
     for name, seen in prints.items():
-        for identity in seen.objects:
-            if identity not in by_name:
-                parent[find(name)] = find(owner.setdefault(identity, name))
-        spans += [(start, end, name) for start, end in seen.buffers]
-    spans.sort()
-    reach, last = -1, ""
-    for start, end, name in spans:
-        if start < reach:
-            parent[find(name)] = find(last)
-        if end > reach:
-            reach, last = end, name
+        for identity in seen.objects - seen.types:
+            parent[find(name)] = find(owner.setdefault(identity, name))
+    for left, right in _overlaps(prints):
+        parent[find(left)] = find(right)
     groups: dict[str, list[str]] = {}
     for name in prints:
         groups.setdefault(find(name), []).append(name)
     return [tuple(sorted(group)) for group in groups.values()]
+
+
+def _overlaps(prints: Mapping[str, Fingerprint]) -> Iterator[tuple[str, str]]:
+    """Pairs of names of which one can write memory that the other reads."""
+    spans = sorted(
+        (start, end, name, guarded)
+        for name, seen in prints.items()
+        for guarded, ranges in ((False, seen.buffers), (True, seen.guarded))
+        for start, end in ranges
+    )
+    active: list[tuple[int, str, bool]] = []
+    for start, end, name, guarded in spans:
+        active = [a for a in active if a[0] > start]
+        yield from ((name, other) for _, other, also in active if other != name and not (guarded and also))
+        active.append((end, name, guarded))
