@@ -1,4 +1,4 @@
-"""Each room imports only from rooms above it: import-linter's contract in pyproject.toml, run and provoked."""
+"""Each room imports only from rooms above it: the contract in pyproject.toml, run and provoked."""
 
 import ast
 import subprocess
