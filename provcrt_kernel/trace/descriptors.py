@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from provcrt_kernel.trace.ledger import Ledger
     from provcrt_kernel.trace.paths import Quiet
     from provcrt_kernel.trace.tasks import Task
-    from provcrt_kernel.trace.watch import Open
 
 
 class _Held(NamedTuple):
@@ -33,11 +33,11 @@ class Descriptors:
         self._quiet = quiet
         self._held: dict[tuple[int, bytes], _Held] = {}
 
-    def begin(self, span: Open, tasks: Iterable[Task]) -> None:
+    def begin(self, tasks: Iterable[Task]) -> None:
         """Remember what is open."""
         self._held = self._scan(tasks)
 
-    def end(self, span: Open, tasks: Iterable[Task]) -> None:
+    def end(self, ledger: Ledger, tasks: Iterable[Task]) -> None:
         """Report what was open all the time, or was closed in the span, and may have been used."""
         if not self._held:
             return
@@ -46,7 +46,7 @@ class Descriptors:
             after = now.get(key)
             if after is not None and (after.path, after.seen.st_ino) != (before.path, before.seen.st_ino):
                 after = None  # the number was used again
-            _report(span, before, after)
+            _report(ledger, before, after)
 
     def _scan(self, tasks: Iterable[Task]) -> dict[tuple[int, bytes], _Held]:
         found = {}
@@ -73,7 +73,7 @@ class Descriptors:
         return found
 
 
-def _report(span: Open, before: _Held, after: _Held | None) -> None:
+def _report(ledger: Ledger, before: _Held, after: _Held | None) -> None:
     path = before.path.removesuffix(b" (deleted)")
     try:
         now = after.seen if after is not None else os.stat(path)
@@ -86,8 +86,7 @@ def _report(span: Open, before: _Held, after: _Held | None) -> None:
     moved = after is None or after.position != before.position
     if before.flags & os.O_ACCMODE == os.O_RDONLY:
         if moved or not same:
-            span.ledger.read(path, before.seen, before.by)
+            ledger.read(path, before.seen, before.by)
     elif not same or (after is not None and moved):
-        entry = span.ledger.change(path, before.seen, before.by, reads=True)
-        if entry is not None:
+        for entry in ledger.change(path, before.seen, before.by, reads=True):
             entry.problems += ("it was open since before the span: its old content is unknown",)

@@ -30,7 +30,7 @@ class Entry:
     """What is known of one path; mutable until the span closes."""
 
     __slots__ = (
-        "before", "by", "changed", "created", "excepted", "executed", "first", "kept", "link", "listed", "listing",
+        "before", "by", "changed", "created", "excepted", "executed", "first", "link", "listed", "listing",
         "path", "pending", "problems", "read", "seen_ns", "stated", "tolerant", "touched",
     )  # fmt: skip
 
@@ -38,7 +38,7 @@ class Entry:
         self.path = path
         self.first = first
         self.read = self.stated = self.executed = self.listed = False
-        self.changed = self.created = self.tolerant = self.kept = False
+        self.changed = self.created = self.tolerant = False
         self.touched = False  # changed other than by an opening that may have written nothing
         self.link: bytes | None = None
         self.before: str | None = None
@@ -46,7 +46,7 @@ class Entry:
         self.excepted: tuple[bytes, ...] = ()
         self.by = 0
         self.problems: tuple[str, ...] = ()
-        self.pending: object | None = None  # whatever still works out `before`
+        self.pending = False  # a worker has yet to find `before`
         self.seen_ns = 0
 
 
@@ -66,6 +66,7 @@ class Ledger:
         self._quiet = quiet
         self.entries: dict[bytes, Entry] = {}
         self._changed: dict[bytes, dict[bytes, Entry]] = {}  # by directory, then by name
+        self._made: set[bytes] = set()  # directories that were absent before
 
     def known(self, path: bytes) -> Look:
         """Return what was seen of an existing path that the span has not changed; else None."""
@@ -79,6 +80,8 @@ class Ledger:
             if self._quiet(path):
                 return None
             entry = self.entries[path] = Entry(path, seen)
+            if seen is None and self._made and path.rpartition(b"/")[0] in self._made:
+                entry.changed = True  # what is absent in a directory of its own is no news from outside
         entry.by |= by
         return entry
 
@@ -113,7 +116,7 @@ class Ledger:
             if not entry.changed:
                 entry.read = True
 
-    def list(self, path: bytes, seen: Look, names: Iterable[bytes], by: int) -> None:
+    def names(self, path: bytes, seen: Look, names: Iterable[bytes], by: int) -> None:
         """Record that a directory's names were asked for; `names` are those of now."""
         entry = self.entry(path, seen, by)
         if entry is None or entry.listed or (entry.changed and entry.first is None):
@@ -130,6 +133,12 @@ class Ledger:
         entry.listing = digest(b"\0".join(sorted(before)))
         entry.excepted = tuple(sorted(own))
 
+    def tolerate(self, path: bytes) -> None:
+        """Note that making this directory would have minded nothing that was there."""
+        entry = self.entries.get(path)
+        if entry is not None:
+            entry.tolerant = True
+
     def change(
         self,
         path: bytes,
@@ -139,7 +148,8 @@ class Ledger:
         reads: bool = False,
         states: bool = False,
         maybe: bool = False,
-    ) -> Entry | None:
+        directory: bool = False,
+    ) -> list[Entry]:
         """Record that a path is about to be made, changed or removed.
 
         Parameters
@@ -152,21 +162,27 @@ class Ledger:
             That it is there, or is not, matters.
         maybe : bool
             It is only opened: whether anything is written shows at the end.
+        directory : bool
+            It is about to be a directory.
 
         Returns
         -------
-        Entry or None
-            The entry where its old content must be hashed before the change happens, else None.
+        list of Entry
+            The entry where its old content must be hashed before the change happens, else nothing.
         """
         entry = self.entry(path, seen, by)
         if entry is None:
-            return None
+            return []
         if not maybe:
             entry.touched = True
         if entry.changed:
-            return entry if entry.pending is not None else None
+            if directory and entry.first is None:
+                self._made.add(path)
+            return [entry] if entry.pending else []
         if seen is None:
             entry.created = states or reads
+            if directory:
+                self._made.add(path)
         elif reads and stat.S_ISREG(seen.st_mode):
             entry.read = True
         elif reads or states:
@@ -175,7 +191,7 @@ class Ledger:
         entry.seen_ns = time.time_ns()
         head, _, name = path.rpartition(b"/")
         self._changed.setdefault(head, {})[name] = entry
-        return entry if seen is not None and stat.S_ISREG(seen.st_mode) else None
+        return [entry] if seen is not None and stat.S_ISREG(seen.st_mode) else []
 
     def close(self, look: Callable[[bytes], Look]) -> list[Access]:
         """Return the accesses, given how the world looks now."""

@@ -51,7 +51,7 @@ class Quiet:
         if path.startswith(self._prefixes) or path in self._exact:
             return True
         if b"/__pycache__" in path:
-            head, _, rest = path.rpartition(b"/__pycache__")
+            rest = path.rpartition(b"/__pycache__")[2]
             if not rest or (rest.startswith(b"/") and b".pyc" in rest):
                 return True
         if path.startswith(b"/dev/") and not path.startswith((b"/dev/shm/", b"/dev/shm")):
@@ -116,14 +116,14 @@ class Resolver:
         head, _, name = text.rpartition(b"/")
         if name in (b"", b".", b".."):  # it can only be a directory
             path = self._directory(text, tid, depth)
-            return Place(path or b"/", _look(path or b"/"))
+            return Place(path or b"/", look(path or b"/"))
         parent = self._directories.get(head)
         if parent is None:
             parent = self._directory(head, tid, depth)
         path = parent + b"/" + name
         if path.startswith(b"/proc/"):
             path = self._proc(path, tid)
-        found = self._known(path) or _look(path)
+        found = self._known(path) or look(path)
         if found is None or not stat.S_ISLNK(found.st_mode):
             return Place(path, found)
         target = _target(path)
@@ -147,7 +147,7 @@ class Resolver:
             path = parent + b"/" + name
             if path.startswith(b"/proc/"):
                 path = self._proc(path, tid)
-            found = _look(path)
+            found = look(path)
             if found is None:
                 return path
             if stat.S_ISLNK(found.st_mode):
@@ -177,7 +177,8 @@ def _join(directory: bytes, target: bytes) -> bytes:
     return target if target.startswith(b"/") else directory + b"/" + target
 
 
-def _look(path: bytes) -> os.stat_result | None:
+def look(path: bytes) -> os.stat_result | None:
+    """Return what `os.lstat` says of a path; None where nothing is there."""
     try:
         return os.lstat(path)
     except OSError:

@@ -20,10 +20,9 @@ import select
 import signal
 import socket
 import sys
-import threading
 import time
 import traceback
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from provcrt_kernel.trace import notify
 from provcrt_kernel.trace.calls import machine
@@ -34,7 +33,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from provcrt_kernel.trace.supervisor import Supervisor
-    from provcrt_kernel.trace.tasks import Task
 
 _MESSAGE = 1 << 20
 _GRACE = 5.0  # seconds between SIGTERM and SIGKILL
@@ -86,7 +84,7 @@ class Keeper:
         self._page = notify.shared_page()
         self._kernel = 0
         self._listener = -1
-        self._setup: dict[str, object] = {}
+        self._setup: dict[str, Any] = {}
         self._starter = os.getppid() if os.environ.get("JPY_PARENT_PID") else 0
         self._told_to_end = 0.0
         self.last = ""  # where the last span of a kernel process that ended in it was written
@@ -151,12 +149,9 @@ class Keeper:
         with contextlib.suppress(ChildProcessError):
             os.waitpid(self._supervisor, 0)
         if self._listener >= 0:
-            from provcrt_kernel.trace.supervisor import quick_threads
-
-            quick_threads()
-            supervisor = _make(self._listener, self._page, self._kernel, self._setup, lambda task: None)
+            supervisor = _make(self._listener, self._page, self._kernel, self._setup)
             supervisor.take_over("the supervisor died and was replaced: what happened meanwhile is unknown")
-            threading.Thread(target=supervisor.serve, daemon=True).start()
+            supervisor.start()
         poll = select.poll()
         poll.register(waker, select.POLLIN)
         while True:
@@ -173,7 +168,7 @@ class Keeper:
 
 
 def _supervisor(
-    main: Callable[[], None], keeper: socket.socket, page: mmap.mmap, mask: set[signal.Signals], parent: int
+    main: Callable[[], None], keeper: socket.socket, page: mmap.mmap, mask: set[Any], parent: int
 ) -> NoReturn:
     """Be S: fork K, then watch it until nothing traced is left."""
     here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -210,7 +205,6 @@ class _House:
         self._parent = parent
         self._group = os.getpgid(0)
         self._supervisor: Supervisor | None = None
-        self._tasks: dict[int, Task] = {}
         self._listener = -1
         self._ended = False
         self._epoll = select.epoll()
@@ -218,8 +212,8 @@ class _House:
     def run(self) -> int:
         """Serve until K has ended and nothing traced is left."""
         os.setsid()
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, signal.SIG_IGN)
+        for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(ignored, signal.SIG_IGN)
         waker = Waker(signal.SIGCHLD)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _HELD)
         notify.become_subreaper()
@@ -233,7 +227,7 @@ class _House:
         from provcrt_kernel.trace import supervisor  # noqa: F401  imported while K imports its own
 
         while True:
-            for number, event in self._epoll.poll():
+            for number, _ in self._epoll.poll():
                 if number == waker.fileno():
                     waker.drain()
                 elif number == self._listener:  # nobody has the filter any more
@@ -243,14 +237,11 @@ class _House:
                     self._keeper_gone()
                 elif self._link is not None and number == link.fileno():
                     self._kernel_speaks(link)
-                elif number in self._tasks:
-                    self._epoll.unregister(number)
-                    self._bury(self._tasks.pop(number))
             self._reap()
             if self._ended and self._listener < 0:
                 return 0
 
-    def _tell(self, message: dict[str, object], descriptors: tuple[int, ...] = ()) -> None:
+    def _tell(self, message: dict[str, Any], descriptors: tuple[int, ...] = ()) -> None:
         if self._keeper is not None:
             with contextlib.suppress(OSError):
                 socket.send_fds(self._keeper, [json.dumps(message).encode()], list(descriptors))
@@ -267,7 +258,8 @@ class _House:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._group, signal.SIGKILL)
         else:  # the group is the caller's, and none of our business
-            for pid in {self._kernel, *(task.pid for task in self._tasks.values())}:
+            others = self._supervisor.alive() if self._supervisor is not None else []
+            for pid in {self._kernel, *others}:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
 
@@ -293,12 +285,9 @@ class _House:
         if listener < 0:
             self._hang_up(link)
             return
-        from provcrt_kernel.trace.supervisor import quick_threads
-
-        quick_threads()
         self._tell({"setup": setup}, (listener,))
-        self._supervisor = _make(listener, self._page, self._kernel, setup, self._adopt)
-        threading.Thread(target=self._supervisor.serve, daemon=True).start()
+        self._supervisor = _make(listener, self._page, self._kernel, setup)
+        self._supervisor.start()
         self._listener = listener
         self._epoll.register(listener, 0)  # it hangs up when the last traced task is gone
         link.send(b'{"ok": true}')
@@ -328,17 +317,6 @@ class _House:
             if poll.poll(1):
                 return -1
 
-    def _adopt(self, task: Task) -> None:
-        with contextlib.suppress(OSError):
-            task.pidfd = os.pidfd_open(task.pid)
-            number = os.dup(task.pidfd)
-            self._tasks[number] = task
-            self._epoll.register(number, select.EPOLLIN)
-
-    def _bury(self, task: Task) -> None:
-        if self._supervisor is not None:
-            self._supervisor.bury(task)
-
     def _reap(self) -> None:
         with contextlib.suppress(ChildProcessError):
             while True:
@@ -351,16 +329,13 @@ class _House:
                     self._tell({"exit": status, "last": last})
 
 
-def _make(
-    listener: int, page: mmap.mmap, kernel: int, setup: dict[str, object], adopt: Callable[[Task], None]
-) -> Supervisor:
+def _make(listener: int, page: mmap.mmap, kernel: int, setup: dict[str, Any]) -> Supervisor:
     from provcrt_kernel.trace.supervisor import Supervisor
 
     tables = machine()
     assert tables is not None
-    ignore = setup["ignore"]
-    assert isinstance(ignore, list)
-    return Supervisor(listener, page, kernel, str(setup["rundir"]), ignore, tables, adopt)
+    rundir, ignore = setup["rundir"], setup["ignore"]
+    return Supervisor(listener, page, kernel, rundir=rundir, ignore=ignore, machine=tables)
 
 
 class Waker:
@@ -386,7 +361,7 @@ class Waker:
                 pass
 
 
-def _receive(sock: socket.socket) -> tuple[dict[str, object] | None, list[int]]:
+def _receive(sock: socket.socket) -> tuple[dict[str, Any] | None, list[int]]:
     try:
         data, descriptors, _, _ = socket.recv_fds(sock, _MESSAGE, 4)
     except OSError:

@@ -49,7 +49,7 @@ class Task:
     ended : float or None
     """
 
-    __slots__ = ("_cwd", "_mem", "born", "by", "ended", "images", "parent", "pid", "pidfd", "unsettled")
+    __slots__ = ("_cwd", "_mem", "born", "by", "ended", "foreign", "images", "parent", "pid", "unsettled")
 
     def __init__(self, pid: int, parent: int, by: int, born: int) -> None:
         self.pid = pid
@@ -58,20 +58,13 @@ class Task:
         self.born = born
         self.ended: float | None = None
         self.images: list[tuple[int, Image]] = []
-        self.pidfd = -1
+        self.foreign = False  # names mean something else for it: another root, other mounts
         self._mem = -1
         self._cwd: bytes | None = None
         self.unsettled = 0  # the thread that is just changing the working directory; -1: never cache it
 
     def close(self) -> None:
-        """Let go of its descriptors."""
-        self.forget_memory()
-        if self.pidfd >= 0:
-            os.close(self.pidfd)
-            self.pidfd = -1
-
-    def forget_memory(self) -> None:
-        """Drop the address space: the process is executing another program."""
+        """Drop the address space: the process ends, or executes another program."""
         if self._mem >= 0:
             os.close(self._mem)
             self._mem = -1
@@ -98,7 +91,7 @@ class Task:
                 return b""  # nothing is mapped there: the call itself will say EFAULT
             if data:
                 return data
-            self.forget_memory()  # that address space is gone: another program runs now
+            self.close()  # that address space is gone: another program runs now
         return b""
 
     def text(self, address: int) -> bytes | None:

@@ -1,0 +1,251 @@
+"""What a call does to files, given the names it was asked with: look at the world, tell the ledger.
+
+Promise: called before the call goes on, so what is seen is what the call will meet. Nothing is changed here;
+where old content must be hashed first, its entries are returned and the caller has to wait for them.
+Sources: open(2), rename(2), unlink(2), mkdir(2), link(2).
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import struct
+from typing import TYPE_CHECKING
+
+from provcrt_kernel.trace import calls as c
+from provcrt_kernel.trace.ledger import Entry, Ledger, Look
+from provcrt_kernel.trace.paths import Resolver, look
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_TMPFILE = 0o20000000
+_NOREPLACE, _EXCHANGE = 1, 2
+_HEAD = 4096  # bytes of a program in which its interpreter is named
+
+
+class Files:
+    """The files of one span.
+
+    Every method takes absolute names as a task gave them, `by` (`ledger.CHILD` or `ledger.KERNEL`) and the thread
+    that asks, and returns the entries whose old content must be hashed before the call goes on.
+
+    Parameters
+    ----------
+    quiet : callable
+        Says of a real path whether it is nobody's input.
+
+    Attributes
+    ----------
+    ledger : Ledger
+    entropy : int
+        How often a random device was opened.
+    seen : set
+        Calls that would tell nothing new if they came again.
+    """
+
+    def __init__(self, quiet: Callable[[bytes], bool]) -> None:
+        self.ledger = Ledger(quiet)
+        self.entropy = 0
+        self.seen: set[object] = set()
+        self._quiet = quiet
+        self._resolver = Resolver(self._met, self.ledger.known)
+        self._by = 0
+
+    def _met(self, path: bytes, seen: os.stat_result, target: bytes) -> None:
+        self.ledger.link(path, seen, target, self._by)
+
+    def _resolve(self, text: bytes, follow: bool, by: int, tid: int) -> tuple[bytes, Look, bool]:
+        self._by = by
+        place, steady = self._resolver.resolve(text, follow, tid)
+        return place.path, place.stat, steady
+
+    def _forget(self) -> None:
+        """Links or directories change: what was resolved, and what was seen, is void."""
+        self._resolver.forget()
+        self.seen.clear()
+
+    # -- asking
+
+    def state(self, text: bytes, follow: bool, by: int, tid: int, key: object = None) -> None:
+        """Record stat, access, readlink and their like."""
+        path, seen, steady = self._resolve(text, follow, by, tid)
+        self.ledger.state(path, seen, by)
+        if steady and key is not None:
+            self.seen.add(key)
+
+    def names(self, path: bytes, by: int) -> None:
+        """Record getdents of an open directory, given its real path."""
+        key = ("list", by, path)
+        if key in self.seen or (self._quiet(path) and path != b"/"):
+            return
+        self.seen.add(key)
+        try:
+            seen, names = os.lstat(path), os.listdir(path)
+        except OSError:
+            return  # removed meanwhile: its own work
+        self.ledger.names(path, seen, names, by)
+
+    def open(self, text: bytes, flags: int, by: int, tid: int, key: object = None) -> list[Entry]:
+        """Record an opening, given open(2)'s flags; `key` is remembered where repeating it tells nothing new."""
+        if flags & _TMPFILE == _TMPFILE:
+            return []  # it has no name yet, link(2) may give it one
+        exclusive = bool(flags & os.O_CREAT and flags & os.O_EXCL)
+        path, seen, steady = self._resolve(text, not (flags & os.O_NOFOLLOW or exclusive), by, tid)
+        if path in (b"/dev/urandom", b"/dev/random"):
+            self.entropy += 1
+            return []
+        if seen is None:
+            # an absent name is asked for again each time: somebody outside may have made it meanwhile
+            if not flags & os.O_CREAT or flags & os.O_DIRECTORY or not _has_parent(path):
+                self.ledger.state(path, None, by)
+            else:
+                self.ledger.change(path, None, by, states=exclusive or not flags & os.O_TRUNC)
+            return []
+        entries = self._open_existing(path, seen, flags, exclusive, by)
+        if steady and key is not None and not entries:
+            self.seen.add(key)
+        return entries
+
+    def _open_existing(
+        self, path: bytes, seen: os.stat_result, flags: int, exclusive: bool, by: int
+    ) -> list[Entry]:
+        kind = stat.S_IFMT(seen.st_mode)
+        if flags & (os.O_PATH | os.O_DIRECTORY) or exclusive or kind in (stat.S_IFDIR, stat.S_IFLNK):
+            self.ledger.state(path, seen, by)
+        elif kind != stat.S_IFREG:
+            self.ledger.read(path, seen, by)  # a fifo, a device: whoever reads the span decides
+        elif not flags & (os.O_ACCMODE | os.O_TRUNC):
+            if seen.st_mode & 0o004 or os.access(path, os.R_OK):
+                self.ledger.read(path, seen, by)
+            else:
+                self.ledger.state(path, seen, by)
+        else:
+            cut = bool(flags & os.O_TRUNC)
+            return self.ledger.change(
+                path, seen, by, reads=not cut, states=not flags & os.O_CREAT, maybe=not cut
+            )
+        return []
+
+    def execute(self, text: bytes, by: int, tid: int) -> tuple[bytes, bool]:
+        """Record an execution with all that loads the program; return its real path and whether it can succeed."""
+        path, seen, _ = self._resolve(text, True, by, tid)
+        if seen is None or not stat.S_ISREG(seen.st_mode) or not seen.st_mode & 0o111:
+            self.ledger.state(path, seen, by)
+            return path, False
+        self.ledger.execute(path, seen, by)
+        for name in interpreters(path):
+            loader, found, _ = self._resolve(name, True, by, tid)
+            self.ledger.execute(loader, found, by)
+        return path, True
+
+    # -- changing
+
+    def touch(self, text: bytes, follow: bool, by: int, tid: int, *, reads: bool = False) -> list[Entry]:
+        """Record chmod, chown, utime, setxattr; with `reads`, a truncation that leaves some content."""
+        path, seen, _ = self._resolve(text, follow, by, tid)
+        if seen is None or stat.S_ISDIR(seen.st_mode):
+            self.ledger.state(path, seen, by)
+            return []
+        return self.ledger.change(path, seen, by, reads=reads, states=True)
+
+    def make(
+        self, text: bytes, by: int, tid: int, *, directory: bool = False, tolerant: bool = False
+    ) -> None:
+        """Record mkdir, mknod, symlink, and bind of a Unix socket: each fails where the name exists."""
+        path, seen, _ = self._resolve(text.rstrip(b"/") or b"/", False, by, tid)
+        if seen is None and _has_parent(path):
+            self.ledger.change(path, None, by, states=True, directory=directory)
+        else:
+            self.ledger.state(path, seen, by)
+        if tolerant:
+            self.ledger.tolerate(path)
+
+    def symlink(self, text: bytes, by: int, tid: int) -> None:
+        """Record a new symbolic link."""
+        self.make(text, by, tid)
+        self._forget()
+
+    def remove(self, text: bytes, directory: bool, by: int, tid: int) -> list[Entry]:
+        """Record unlink, or rmdir where `directory`."""
+        path, seen, _ = self._resolve(text.rstrip(b"/") or b"/", False, by, tid)
+        if seen is None or stat.S_ISDIR(seen.st_mode) != directory:
+            self.ledger.state(path, seen, by)  # it will fail
+            return []
+        if not stat.S_ISREG(seen.st_mode):
+            self._forget()
+        return self.ledger.change(path, seen, by, states=True)
+
+    def link(self, source: bytes | None, target: bytes, follow: bool, by: int, tid: int) -> None:
+        """Record a hard link; `source` is None where it is an open file without a name."""
+        if source is not None:
+            old, seen, _ = self._resolve(source, follow, by, tid)
+            self.ledger.read(old, seen, by)
+        self.make(target, by, tid)
+
+    def rename(self, source: bytes, target: bytes, flags: int, by: int, tid: int) -> list[Entry]:
+        """Record rename, of whole trees where it is a directory; `flags` are those of renameat2."""
+        old, seen, _ = self._resolve(source.rstrip(b"/"), False, by, tid)
+        new, there, _ = self._resolve(target.rstrip(b"/"), False, by, tid)
+        fails = seen is None or (
+            there is not None if flags & _NOREPLACE else there is None and flags & _EXCHANGE
+        )
+        if seen is None or fails or old == new or not _has_parent(new):
+            self.ledger.state(old, seen, by)
+            self.ledger.state(new, there, by)
+            return []
+        waiting = self._move(old, seen, new, by, replaces=not flags & _NOREPLACE)
+        if flags & _EXCHANGE and there is not None:
+            waiting += self._move(new, there, old, by, replaces=True)
+        if not stat.S_ISREG(seen.st_mode) or (there is not None and not stat.S_ISREG(there.st_mode)):
+            self._forget()
+        return waiting
+
+    def _move(self, old: bytes, seen: os.stat_result, new: bytes, by: int, *, replaces: bool) -> list[Entry]:
+        waiting: list[Entry] = []
+        for path, moved in _tree(old, seen):
+            goal = new + path[len(old) :]
+            folder = stat.S_ISDIR(moved.st_mode)
+            waiting += self.ledger.change(path, moved, by, reads=True, states=True)
+            waiting += self.ledger.change(goal, look(goal), by, states=not replaces, directory=folder)
+        return waiting
+
+
+def _has_parent(path: bytes) -> bool:
+    return os.path.isdir(path.rpartition(b"/")[0] or b"/")
+
+
+def _tree(path: bytes, seen: os.stat_result) -> list[tuple[bytes, os.stat_result]]:
+    """Return a path and, where it is a directory, all below it."""
+    found = [(path, seen)]
+    if stat.S_ISDIR(seen.st_mode):
+        with os.scandir(path) as entries:
+            for entry in entries:
+                found += _tree(entry.path, entry.stat(follow_symlinks=False))
+    return found
+
+
+def interpreters(path: bytes) -> list[bytes]:
+    """Return who loads a program: what its ``#!`` line names, or its ELF header (execve(2), elf(5))."""
+    try:
+        with open(path, "rb") as file:
+            head = file.read(_HEAD)
+    except OSError:
+        return []
+    if head[:2] == b"#!":
+        words = head[2:].split(b"\n", 1)[0].split()
+        return [words[0], *interpreters(words[0])] if words and words[0].startswith(b"/") else []
+    if head[:4] != b"\x7fELF" or len(head) < 64 or head[4] != 2:
+        return []
+    (offset,) = struct.unpack_from("=Q", head, 32)
+    size, count = struct.unpack_from("=HH", head, 54)
+    for at in range(offset, min(offset + size * count, len(head) - 56), size or 56):
+        kind, _, where, _, _, length = struct.unpack_from("=IIQQQQ", head, at)
+        if kind == 3 and where + length <= len(head):  # PT_INTERP
+            return [head[where : where + length].rstrip(b"\0")]
+    return []
+
+
+def follows(flags: int) -> bool:
+    """Say whether a call with these AT_ flags follows a symbolic link at the end."""
+    return not flags & c.AT_SYMLINK_NOFOLLOW
