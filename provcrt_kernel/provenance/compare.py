@@ -7,7 +7,8 @@ matter of timing; execution counts do not count; and an address in memory (``0x7
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import msgspec
@@ -28,7 +29,7 @@ class Difference(msgspec.Struct, frozen=True):
     what : str
         One line: what differs first.
     volatile : tuple of str
-        What it used that nobody can repeat (a clock, random numbers never seeded …); then it is no divergence.
+        What it used that nobody can repeat (a clock, unseeded random numbers …); then it is no divergence.
     """
 
     number: int
@@ -131,3 +132,51 @@ def _first(old: str, new: str) -> str:
 
 def _short(line: str) -> str:
     return repr(line if len(line) <= 60 else line[:59] + "…")
+
+
+@dataclass(frozen=True)
+class Step:
+    """What a cell used and left, as far as excuses go.
+
+    Attributes
+    ----------
+    number : int
+        The cell's number among the code cells, from 1.
+    reads, writes : collection of str
+        Slots and paths of files.
+    volatile : tuple of str
+        What it used that nobody can repeat.
+    """
+
+    number: int
+    reads: Collection[str]
+    writes: Collection[str]
+    volatile: tuple[str, ...]
+
+
+def excuses(steps: Iterable[Step]) -> dict[int, tuple[str, ...]]:
+    """Tell which cells may differ through no fault of theirs, and why.
+
+    A cell is excused where it used what nobody can repeat, or read what an excused cell left.
+
+    Parameters
+    ----------
+    steps : iterable of Step
+        In the order in which they ran.
+
+    Returns
+    -------
+    dict of int to tuple of str
+        The reasons, by number.
+    """
+    found: dict[int, tuple[str, ...]] = {}
+    tainted: dict[str, int] = {}  # what an excused cell left → its number
+    for step in steps:
+        inherited = sorted(f"{name} of cell {tainted[name]}" for name in set(step.reads) & tainted.keys())
+        if step.volatile or inherited:
+            found[step.number] = (*step.volatile, *inherited)
+            tainted |= dict.fromkeys(step.writes, step.number)
+        else:
+            for name in step.writes:
+                tainted.pop(name, None)
+    return found

@@ -19,8 +19,7 @@ from prov.model import PROV, PROV_TYPE, ProvDocument, ProvEntity
 
 from provcrt_kernel.provenance.files import FileVersion
 
-NAMESPACE = "https://provcrt.github.io/ns#"
-_CONTENT = "urn:provcrt:content:"
+NAMESPACE = "urn:provcrt:"
 
 
 @dataclass(frozen=True)
@@ -84,7 +83,7 @@ def execution_document(
     document = ProvDocument()
     document.add_namespace("provcrt", NAMESPACE)
     document.add_namespace("run", f"urn:provcrt:execution:{execution}:")
-    document.add_namespace("content", _CONTENT)
+    document.add_namespace("content", "urn:provcrt:content:")
     document.add_namespace("user", "urn:provcrt:user:")
 
     agent = document.agent(f"user:{_name(user)}", {PROV_TYPE: PROV["Person"], "prov:label": user})
@@ -136,6 +135,8 @@ def _time(seconds: float) -> datetime.datetime:
 def _name(text: str) -> str:
     """Return text as part of a qualified name, the same text always as the same one, and no two as one."""
     return "".join(
-        character if character.isascii() and (character.isalnum() or character in "-_./") else f"%{ord(character):02X}"
+        character
+        if character.isascii() and (character.isalnum() or character in "-_./")
+        else f"%{ord(character):02X}"
         for character in text
     )

@@ -38,8 +38,8 @@ def parts(
     Returns
     -------
     dict of str to {"input", "output", "intermediate"}
-        By path: an input was there before the run wrote it, an output was left behind by it, and an intermediate
-        file was written by one step for a later one to read.
+        By path: an input was there before the run wrote it, an output was left behind by it, and an
+        intermediate file was written by one step for a later one to read.
     """
     found: dict[str, Part] = {}
     for read, written in steps:

@@ -1,0 +1,267 @@
+"""`provcrt`: a thin face on `runtime`.
+
+Exit codes: 0; 1 where something cannot be done, with one line that says what happened, to what, and what to
+do; 2 for a wrong usage.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from provcrt_kernel import __version__
+from provcrt_kernel.runtime import CellRun, Project, ProjectError
+from provcrt_kernel.store import StoreError
+
+app = typer.Typer(
+    name="provcrt",
+    help="Run notebooks as records of what they did, and repeat them.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+Id = Annotated[str, typer.Argument(metavar="ID", help="An execution, such as e1.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+class Format(StrEnum):
+    """How a PROV document is written."""
+
+    json = "json"
+    n = "n"
+
+
+@app.callback()
+def _about(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False,
+) -> None:
+    if version:
+        print(__version__)
+        raise typer.Exit
+
+
+@app.command("exec")
+def execute(
+    notebook: Annotated[Path, typer.Argument(metavar="NOTEBOOK", help="A notebook (.ipynb).")],
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", help="Where the executed notebook goes, not NOTEBOOK.e1.ipynb."),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Run a notebook from beginning to end as a reference execution."""
+    execution = Project.open(notebook.absolute().parent).execute(
+        notebook, output=output, on_cell=_progress(json)
+    )
+    if json:
+        _print_json(execution)
+    else:
+        print(execution.id)
+        _print_cells(execution.cells)
+        _print_total(execution.cells, execution.seconds)
+    if execution.error:
+        _fail(f"{execution.error} (kept as {execution.id}): `provcrt show {execution.id}` shows what ran")
+
+
+@app.command()
+def repeat(
+    id: Id,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 where it diverges.")] = False,
+    json: Json = False,
+) -> None:
+    """Run an execution's notebook again, replaying what did not change, and compare."""
+    repetition = Project.find(Path.cwd()).repeat(id, on_cell=_progress(json))
+    if json:
+        _print_json(repetition)
+    else:
+        print(f"{id}, repetition {repetition.number}")
+        _print_cells(repetition.cells)
+        _print_total(repetition.cells, repetition.seconds)
+        for difference in repetition.verdict.differences:
+            excuse = f" (cannot be repeated: {', '.join(difference.volatile)})" if difference.volatile else ""
+            print(f"cell {difference.number}: {difference.what}{excuse}")
+        print(repetition.verdict.line)
+    if strict and repetition.verdict.word == "diverged":
+        _fail(f"{id} {repetition.verdict.line}")
+
+
+@app.command()
+def show(id: Id, json: Json = False) -> None:
+    """Show what an execution did: cells, files, times and environment."""
+    project = Project.find(Path.cwd())
+    execution = project.show(id)
+    if json:
+        _print_json(execution)
+        return
+    print(f"{id}  {execution.notebook.path}  {_when(execution.started)}  by {execution.user}")
+    print(f"{execution.environment.python} on {execution.environment.platform}")
+    _print_cells(execution.cells)
+    _print_total(execution.cells, execution.seconds)
+    if execution.error:
+        print(f"ended early: {execution.error}")
+    _print_files(execution.cells, project.root)
+    for repetition in project.repetitions(id):
+        print(f"repetition {repetition.number}  {_when(repetition.started)}  {repetition.verdict.line}")
+    packages = execution.environment.packages
+    print(
+        f"{len(packages)} packages: " + ", ".join(f"{name} {version}" for name, version in packages.items())
+    )
+
+
+@app.command("list")
+def list_executions(json: Json = False) -> None:
+    """List the executions of the project."""
+    executions = Project.find(Path.cwd()).list()
+    if json:
+        _print_json(executions)
+        return
+    table = Table("", "notebook", "when", "cells", "seconds", "", box=None, pad_edge=False)
+    for each in executions:
+        row = [each.id, each.notebook.path, _when(each.started), str(len(each.cells)), f"{each.seconds:.1f}"]
+        table.add_row(*map(escape, [*row, each.error or ""]))
+    _console().print(table)
+
+
+@app.command()
+def prov(id: Id, format: Annotated[Format, typer.Option(help="PROV-JSON, or PROV-N.")] = Format.json) -> None:
+    """Print an execution as a W3C PROV document."""
+    document = Project.find(Path.cwd()).document(id)
+    print(document.serialize(format="json", indent=1) if format is Format.json else document.get_provn())
+
+
+@app.command()
+def doctor(json: Json = False) -> None:
+    """Tell what works here: how cells are traced, and where records are kept."""
+    from provcrt_kernel.runtime.doctor import examine
+
+    found = examine(Path.cwd())
+    if json:
+        _print_json(found)
+    else:
+        print(f"tracer  {found.tracer}" + (f": {found.tracer_problem}" if found.tracer_problem else ""))
+        if found.store_limit:
+            fill = f"{found.store_records} records, {_size(found.store_bytes)} of {_size(found.store_limit)}"
+            print(f"store   {found.store}: {fill}")
+        if found.store_problem:
+            print(f"store   {found.store_problem}")
+    if not found.well:
+        _fail("cells will not all be recorded here: see the lines above" if not json else "not all is well")
+
+
+@app.command()
+def gc(
+    limit: Annotated[float | None, typer.Option(help="Megabytes to come down to.", min=0)] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+    json: Json = False,
+) -> None:
+    """Free space in the store: what nothing refers to, then the records worth least."""
+    from provcrt_kernel.runtime.doctor import collect
+
+    done = collect(Path.cwd(), None if limit is None else int(limit * 1e6), dry=dry_run)
+    if json:
+        _print_json(done)
+        return
+    verb = "would free" if dry_run else "freed"
+    what = f"{len(done.records)} records, {done.blobs} blobs, {done.notes} notes, {done.files} stray files"
+    print(f"{verb} {_size(done.bytes)} ({what}); {_size(done.kept)} left")
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line.
+
+    Raises
+    ------
+    SystemExit
+        Always, with the exit code.
+    """
+    try:
+        app(args=arguments)
+    except (ProjectError, StoreError) as error:
+        _fail(str(error))
+    except BrokenPipeError:  # whoever read us has seen enough
+        sys.stdout = None
+    sys.exit(0)
+
+
+def _fail(line: str) -> NoReturn:
+    sys.stdout.flush()
+    print(f"provcrt: {line}", file=sys.stderr)
+    sys.exit(1)
+
+
+def _progress(quiet: bool) -> Callable[[CellRun], None]:
+    """Return what says on a terminal how far a run is."""
+    if quiet or not sys.stderr.isatty():
+        return lambda cell: None
+    return lambda cell: print(
+        f"\r\x1b[Kcell {cell.number} {cell.status}\r", end="", file=sys.stderr, flush=True
+    )
+
+
+def _console() -> Console:
+    """Return a console that does not cut tables short where it does not write to a terminal."""
+    return Console(width=None if sys.stdout.isatty() else 160, highlight=False)
+
+
+def _print_json(value: object) -> None:
+    print(msgspec.json.format(msgspec.json.encode(value), indent=1).decode())
+
+
+def _print_cells(cells: Sequence[CellRun]) -> None:
+    table = Table("", "cell", "", "seconds", "why", box=None, pad_edge=False)
+    table.columns[0].justify = table.columns[3].justify = "right"
+    for cell in cells:
+        saved = f"saved {cell.saved_seconds:.1f} s" if cell.saved_seconds >= 0.05 else ""
+        why = [cell.reason or saved]
+        why += [f"cannot be repeated: {', '.join(cell.volatile)}"] if cell.volatile else []
+        why += [f"not recorded: {', '.join(cell.not_recorded)}"] if cell.not_recorded else []
+        row = [str(cell.number), cell.title, cell.status, f"{cell.seconds:.2f}", "; ".join(filter(None, why))]
+        table.add_row(*map(escape, row))
+    _console().print(table)
+
+
+def _print_total(cells: Sequence[CellRun], seconds: float) -> None:
+    replayed = sum(cell.status == "replayed" for cell in cells)
+    saved = sum(cell.saved_seconds for cell in cells)
+    print(
+        f"{len(cells)} cells, {replayed} replayed, {seconds:.1f} s"
+        + (f", {saved:.1f} s saved" if saved else "")
+    )
+
+
+def _print_files(cells: Sequence[CellRun], root: Path) -> None:
+    from provcrt_kernel.provenance.files import parts
+
+    table = Table("file", "", "content", "read by", "written by", box=None, pad_edge=False)
+    versions = {file.path: file.digest for cell in cells for file in (*cell.files_read, *cell.files_written)}
+    for path, part in parts((cell.files_read, cell.files_written) for cell in cells).items():
+        readers = [str(cell.number) for cell in cells if path in {file.path for file in cell.files_read}]
+        writers = [str(cell.number) for cell in cells if path in {file.path for file in cell.files_written}]
+        shown = str(Path(path).relative_to(root)) if Path(path).is_relative_to(root) else path
+        table.add_row(
+            *map(escape, [shown, part, (versions[path] or "")[:12], ",".join(readers), ",".join(writers)])
+        )
+    if table.row_count:
+        _console().print(table)
+
+
+def _when(seconds: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
+
+
+def _size(count: float) -> str:
+    for unit in ("B", "kB", "MB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.3g} GB"

@@ -1,0 +1,181 @@
+"""How executions are kept: numbered folders of plain files, each there whole or not at all.
+
+::
+
+    .provcrt/
+      store/                     what the kernel records, see `provcrt_kernel.store`
+      executions/
+        last                     the highest number that was ever given
+        e1/
+          source.ipynb           the notebook as it was run, byte for byte
+          executed.ipynb         with its outputs
+          execution.json         `Execution`
+          repetitions/1/         executed.ipynb, repetition.json
+
+An execution is filled in a draft and renamed into place when it is complete.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import re
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from provcrt_kernel.runtime.errors import ProjectError
+from provcrt_kernel.runtime.execution import Execution, Repetition, to_json
+
+FOLDER = ".provcrt"
+SOURCE, EXECUTED = "source.ipynb", "executed.ipynb"
+_ID = re.compile(r"e([1-9][0-9]{0,8})")
+_STALE = 86400.0  # seconds after which a draft has certainly been given up
+
+T = TypeVar("T", Execution, Repetition)
+
+
+def nearest(start: Path) -> Path | None:
+    """Return the nearest folder at or above `start` that holds a project, or None."""
+    start = start.absolute()
+    return next((folder for folder in (start, *start.parents) if (folder / FOLDER).is_dir()), None)
+
+
+class Archive:
+    """The executions of the project in the folder `root`."""
+
+    def __init__(self, root: Path) -> None:
+        self._home = root / FOLDER
+        self.folder = self._home / "executions"
+
+    def ids(self) -> list[str]:
+        """Return the ids of the executions, oldest first."""
+        try:
+            names = os.listdir(self.folder)
+        except FileNotFoundError:
+            return []
+        except OSError as cause:
+            raise ProjectError.cannot_read(self.folder, cause) from cause
+        return sorted((name for name in names if _ID.fullmatch(name)), key=lambda name: int(name[1:]))
+
+    def execution(self, id: str) -> Execution:
+        """Return an execution.
+
+        Raises
+        ------
+        ProjectError
+            Where `id` is none, there is none with it, or it cannot be read back.
+        """
+        if not _ID.fullmatch(id):
+            raise ProjectError.malformed_id(id)
+        if not (self.folder / id).is_dir():
+            raise ProjectError.unknown_id(id, self.ids())
+        return _load(self.folder / id / "execution.json", Execution)
+
+    def repetitions(self, id: str) -> list[Repetition]:
+        """Return the repetitions of an execution, oldest first; raises as `execution` does."""
+        self.execution(id)
+        folder = self.folder / id / "repetitions"
+        return [_load(folder / str(number) / "repetition.json", Repetition) for number in _numbers(folder)]
+
+    def read(self, id: str, name: str) -> tuple[Path, bytes]:
+        """Return where a file of an execution is, and what is in it; ProjectError where it cannot be read."""
+        path = self.folder / id / name
+        return path, _read(path)
+
+    @contextlib.contextmanager
+    def draft(self) -> Iterator[Path]:
+        """Yield a folder to be filled, and then handed to `keep` or `keep_repetition`; else it goes.
+
+        Raises
+        ------
+        ProjectError
+            Where it cannot be made or filled.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            ignore = self._home / ".gitignore"
+            if not ignore.exists():
+                ignore.write_text("store/\n")
+            for old in self.folder.glob(".draft-*"):
+                if time.time() - old.stat().st_mtime > _STALE:
+                    shutil.rmtree(old, ignore_errors=True)
+            draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=self.folder))
+        except OSError as cause:
+            raise ProjectError.cannot_write(self.folder, cause) from cause
+        try:
+            yield draft
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+
+    def keep(self, draft: Path, make: Callable[[str], Execution]) -> Execution:
+        """Keep a filled draft as the next execution, which `make` makes for the id that it is given."""
+        with self._alone():
+            record = self.folder / "last"
+            last = int(record.read_text()) if record.exists() else 0
+            number = 1 + max([last, *(int(id[1:]) for id in self.ids())])
+            write(record, b"%d\n" % number)
+            execution = make(f"e{number}")
+            (draft / "execution.json").write_bytes(to_json(execution))
+            draft.rename(self.folder / execution.id)
+        return execution
+
+    def keep_repetition(self, draft: Path, id: str, make: Callable[[int], Repetition]) -> Repetition:
+        """Keep a filled draft as the next repetition of `id`, which `make` makes for its number."""
+        folder = self.folder / id / "repetitions"
+        with self._alone():
+            folder.mkdir(exist_ok=True)
+            repetition = make(1 + max(_numbers(folder), default=0))
+            (draft / "repetition.json").write_bytes(to_json(repetition))
+            draft.rename(folder / str(repetition.number))
+        return repetition
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Keep other processes out meanwhile; ProjectError where something inside cannot be written."""
+        try:
+            descriptor = os.open(self.folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+                yield
+            finally:
+                os.close(descriptor)
+        except (OSError, ValueError) as cause:
+            raise ProjectError.cannot_write(self.folder, cause) from cause
+
+
+def write(path: Path, data: bytes) -> None:
+    """Write a file at once or not at all; ProjectError where it cannot be written."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        draft.write_bytes(data)
+        draft.replace(path)
+    except OSError as cause:
+        with contextlib.suppress(OSError):
+            draft.unlink()
+        raise ProjectError.cannot_write(path, cause) from cause
+
+
+def _numbers(folder: Path) -> list[int]:
+    names = os.listdir(folder) if folder.is_dir() else []
+    return sorted(int(name) for name in names if name.isdecimal())
+
+
+def _load(path: Path, kind: type[T]) -> T:
+    try:
+        return msgspec.json.decode(_read(path), type=kind)
+    except msgspec.MsgspecError as cause:
+        raise ProjectError.damaged(path, cause) from cause
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as cause:
+        raise ProjectError.damaged(path, cause) from cause

@@ -1,0 +1,33 @@
+"""The environment of a run: Python, the platform, and every installed distribution with its version."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import platform
+from importlib import metadata
+
+from provcrt_kernel.runtime.execution import Environment
+
+
+def here() -> Environment:
+    """Return the environment of this interpreter, which is the one that its kernels run in."""
+    # The first of two with one name is the one that an import finds.
+    packages: dict[str, str] = {}
+    for distribution in metadata.distributions():
+        name = distribution.metadata["Name"]
+        if name:
+            packages.setdefault(name, distribution.version)
+    return Environment(
+        python=f"{platform.python_version()} {platform.python_implementation()}",
+        platform=platform.platform(),
+        packages=dict(sorted(packages.items(), key=lambda item: item[0].lower())),
+    )
+
+
+def user() -> str:
+    """Return the name of who runs this, or the number where there is no name."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError, ImportError):
+        return str(os.geteuid())

@@ -1,0 +1,78 @@
+"""Notebooks: read one, or say in one line why it cannot be run."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import nbformat
+from nbformat import NotebookNode
+
+from provcrt_kernel.runtime.errors import ProjectError
+
+
+def parse(path: Path) -> tuple[bytes, NotebookNode]:
+    """Read a notebook.
+
+    Parameters
+    ----------
+    path : Path
+        A file ending in ``.ipynb``.
+
+    Returns
+    -------
+    bytes
+        The file as it is.
+    NotebookNode
+        In nbformat 4; every cell has an id that is the same whenever the file is read.
+
+    Raises
+    ------
+    ProjectError
+        Where there is no such file, or it is no Python notebook.
+    """
+    try:
+        source = path.read_bytes()
+    except FileNotFoundError:
+        raise ProjectError.no_such_file(path) from None
+    except IsADirectoryError:
+        raise ProjectError.not_a_notebook(path, "it is a folder") from None
+    except OSError as cause:
+        raise ProjectError.cannot_read(path, cause) from cause
+    if path.suffix != ".ipynb":
+        raise ProjectError.not_a_notebook(path, "its name does not end in .ipynb")
+    return source, from_bytes(source, path)
+
+
+def from_bytes(source: bytes, path: Path) -> NotebookNode:
+    """Return the notebook whose file holds `source`; `path` is for messages.
+
+    Raises
+    ------
+    ProjectError
+        Where it is no Python notebook.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about ids that are missing, which we give below
+            raw = nbformat.reads(source.decode(), as_version=nbformat.NO_CONVERT)
+            named = (raw.get("nbformat", 0), raw.get("nbformat_minor", 0)) >= (4, 5)
+            notebook = nbformat.convert(raw, 4)
+            nbformat.validate(notebook)
+    except Exception as cause:  # nbformat and jsonschema raise many kinds, and a file can be anything
+        raise ProjectError.not_a_notebook(path, str(cause).strip().partition("\n")[0][:100]) from cause
+    for number, cell in enumerate(notebook.cells):
+        if not named:
+            cell["id"] = f"cell-{number}"  # nbformat's own would be random, and another one each time
+    language = notebook.metadata.get("kernelspec", {}).get("language") or notebook.metadata.get(
+        "language_info", {}
+    ).get("name", "python")
+    if language.lower() not in ("python", "ipython"):
+        raise ProjectError.not_a_notebook(path, f"its language is {language}")
+    return notebook
+
+
+def title(source: str) -> str:
+    """Return a cell's first line that is not empty, shortened to 60 characters."""
+    line = next((line.strip() for line in source.splitlines() if line.strip()), "")
+    return line if len(line) <= 60 else line[:59] + "…"
