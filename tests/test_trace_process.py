@@ -1,0 +1,270 @@
+"""Keeper, supervisor and kernel process: who ends with whom, and who hears which signal."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from tracing import by_path, children, flags, script, spans_of, start, traced
+
+from provcrt_kernel.trace import attach
+
+
+def until(condition: object, seconds: float = 20.0) -> None:
+    """Wait for a condition."""
+    end = time.monotonic() + seconds
+    while not condition():  # type: ignore[operator]
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.01)
+
+
+def family(process: subprocess.Popen[bytes], ready: Path) -> tuple[int, int]:
+    """Return the supervisor's and the kernel's pid, once the kernel has written the file `ready`."""
+    until(ready.exists)
+    (supervisor,) = children(process.pid)
+    kernel = int(ready.read_text())
+    return supervisor, kernel
+
+
+def alive(pid: int) -> bool:
+    """Say whether a process runs (a zombie does not)."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+READY = "open({ready!r} + '_', 'w').write(str(os.getpid())); os.rename({ready!r} + '_', {ready!r})\n"
+
+
+@pytest.fixture
+def ready(tmp_path: Path) -> Path:
+    return tmp_path / "ready"
+
+
+def launch(body: str, tmp_path: Path, ready: Path, **options: object) -> subprocess.Popen[bytes]:
+    return start(script(READY.format(ready=str(ready)) + body, tmp_path), **options)
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ("pass", 0),
+        ("sys.exit(7)", 7),
+        ("sys.exit('no')", 1),
+        ("os.kill(os.getpid(), 9)", -9),
+        ("os.kill(os.getpid(), 15)", -15),
+        ("os.abort()", -6),
+        ("raise ValueError", 1),
+        ("os._exit(300 % 256)", 44),
+    ],
+)
+def test_the_keeper_ends_as_the_kernel_ended(body: str, status: int, tmp_path: Path, ready: Path) -> None:
+    process = launch(body, tmp_path, ready, stderr=subprocess.DEVNULL)
+    assert process.wait(30) == status
+
+
+def test_atexit_runs_and_output_arrives(tmp_path: Path) -> None:
+    path = script("import atexit; atexit.register(print, 'bye'); print('hello')", tmp_path)
+    done = subprocess.run([sys.executable, str(path)], capture_output=True, timeout=30, check=True)
+    assert done.stdout == b"hello\nbye\n"
+
+
+def test_interrupt_of_the_group_reaches_the_kernel_alone(tmp_path: Path, ready: Path) -> None:
+    body = """
+try:
+    with span("x"):
+        open("/etc/hostname").close()
+        time.sleep(60)
+except KeyboardInterrupt:
+    pass
+with span("y"):
+    os.path.exists("/nowhere")
+"""
+    process = launch(body, tmp_path, ready)
+    supervisor, _ = family(process, ready)
+    time.sleep(0.3)
+    os.killpg(process.pid, signal.SIGINT)
+    assert process.wait(30) == 0
+    first, second = spans_of(tmp_path)
+    assert (first.complete, second.complete) == (True, True)
+    assert flags(by_path(second)["/nowhere"]) == "s"
+    until(lambda: not alive(supervisor))
+
+
+def test_terminate_is_passed_on(tmp_path: Path, ready: Path) -> None:
+    process = launch("time.sleep(60)", tmp_path, ready)
+    supervisor, kernel = family(process, ready)
+    process.terminate()
+    assert process.wait(30) == -15
+    until(lambda: not alive(kernel) and not alive(supervisor))
+
+
+@pytest.mark.parametrize("group", [True, False])
+def test_the_kernel_dies_with_the_keeper(group: bool, tmp_path: Path, ready: Path) -> None:
+    process = launch("time.sleep(60)", tmp_path, ready, start_new_session=group)
+    supervisor, kernel = family(process, ready)
+    process.kill()
+    process.wait()
+    until(lambda: not alive(kernel) and not alive(supervisor))
+
+
+def test_the_kernel_dies_with_who_started_the_keeper(tmp_path: Path, ready: Path) -> None:
+    path = script(READY.format(ready=str(ready)) + "assert 'JPY_PARENT_PID' not in os.environ; time.sleep(60)", tmp_path)
+    starter = subprocess.Popen(
+        [sys.executable, "-c", f"import subprocess, sys, time; subprocess.Popen([sys.executable, {str(path)!r}]); time.sleep(60)"],
+        env={**os.environ, "JPY_PARENT_PID": "1"},
+    )
+    until(ready.exists)
+    kernel = int(ready.read_text())
+    starter.kill()
+    starter.wait()
+    until(lambda: not alive(kernel))
+
+
+def test_a_dead_supervisor_loses_no_call(tmp_path: Path, ready: Path) -> None:
+    body = """
+def work(n):
+    for i in range(2500):
+        with open(f"{folder}/{n}.{i}", "w") as file: file.write(str(i))
+folder = os.path.dirname(%r)
+with span("hit"):
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(4)]
+    for thread in threads: thread.start()
+    for thread in threads: thread.join()
+assert sum(len(open(f"{folder}/{n}.{i}").read()) for n in range(4) for i in range(2500)) == 4 * 8890
+with span("after"):
+    open("/etc/hostname").close()
+    subprocess.run(["ls", "/"], stdout=subprocess.DEVNULL, check=True)
+""" % str(ready)
+    process = launch(body, tmp_path, ready)
+    supervisor, kernel = family(process, ready)
+    until(lambda: (tmp_path / "2.200").exists())
+    os.kill(supervisor, signal.SIGKILL)
+    assert process.wait(60) == 0
+    hit, after = spans_of(tmp_path)
+    assert not hit.complete
+    assert hit.name == "hit"
+    assert after.complete
+    assert flags(by_path(after)["/etc/hostname"]) == "r"
+    assert [p.argv for p in after.processes] == [("ls", "/")]
+
+
+def test_a_dead_supervisor_keeps_no_large_file_waiting(tmp_path: Path, ready: Path) -> None:
+    with open(tmp_path / "big", "wb") as file:
+        file.truncate(8 << 30)  # seconds to hash
+    body = f"""
+with span("hit"):
+    open({str(tmp_path / "started")!r}, "w").close()
+    os.truncate({str(tmp_path / "big")!r}, 0)
+"""
+    process = launch(body, tmp_path, ready)
+    supervisor, _ = family(process, ready)
+    until((tmp_path / "started").exists)
+    time.sleep(0.2)
+    os.kill(supervisor, signal.SIGKILL)
+    assert process.wait(30) == 0
+    (hit,) = spans_of(tmp_path)
+    assert not hit.complete
+
+
+def test_processes_that_outlive_a_span_and_the_kernel(tmp_path: Path, ready: Path) -> None:
+    body = f"""
+with span("birth"):
+    child = subprocess.Popen(["sh", "-c", "read line; cat /etc/hostname > {tmp_path}/copy; sleep 0.2; echo x > {tmp_path}/end"], stdin=subprocess.PIPE)
+os.path.exists("/between")
+with span("later"):
+    child.stdin.write(b"go\\n"); child.stdin.flush()
+    while not os.path.exists("{tmp_path}/copy"): time.sleep(0.01)
+    time.sleep(0.1)
+"""
+    process = launch(body, tmp_path, ready)
+    assert process.wait(30) == 0
+    birth, later = spans_of(tmp_path)
+    assert len(birth.late) == 1
+    assert birth.complete
+    assert [name.split()[1] for name in later.late] == ["sleep"]
+    assert flags(by_path(later)["/etc/hostname"]) == "r"
+    assert "/between" not in by_path(birth).keys() | by_path(later).keys()
+    until((tmp_path / "end").exists)  # its calls are answered although the kernel process has ended
+
+
+def test_nested(tmp_path: Path) -> None:
+    inner = tmp_path / "inner"
+    inner.mkdir()
+    path = script("assert tracer.mechanism == 'none'; print(tracer.reason)\nwith span('i'): pass", inner, untraced=True)
+    (outer,) = traced(f"with span('o'):\n    subprocess.run([sys.executable, {str(path)!r}], check=True)", tmp_path)
+    assert outer.complete
+    (span,) = spans_of(inner)
+    assert not span.complete
+    assert "EBUSY" in span.problems[0]
+
+
+def test_without_a_supervisor() -> None:
+    tracer = attach(ignore=[])
+    tracer.begin("x")
+    span = tracer.end()
+    assert (tracer.mechanism, span.complete, span.accesses) == ("none", False, ())
+    assert tracer.reason in span.problems[0]
+    tracer.close()
+
+
+def test_entropy_and_network(tmp_path: Path) -> None:
+    none, some, device, talk = traced(
+        """
+        import socket
+        server = socket.create_server(("127.0.0.1", 0))
+        with span("none"):
+            subprocess.run(["true"])
+        with span("some"):
+            os.urandom(16)
+        with span("device"):
+            open("/dev/urandom", "rb").read(1)
+        with span("talk"):
+            socket.create_connection(server.getsockname()).close()
+            s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            s.sendto(b"x", ("127.0.0.1", 9))
+            s.connect(("192.0.2.1", 53))
+            u = socket.socket(socket.AF_UNIX)
+            try: u.connect("/nowhere/socket")
+            except OSError: pass
+        """,
+        tmp_path,
+    )
+    assert (none.entropy, some.entropy, device.entropy) == (0, 1, 1)
+    assert [(e.address, e.own) for e in talk.endpoints] == [("127.0.0.1", True), ("127.0.0.1", False), ("192.0.2.1", False)]
+    assert flags(by_path(talk)["/nowhere/socket"]) == "s"
+
+
+def test_files_that_stay_open(tmp_path: Path) -> None:
+    root = tmp_path.resolve()
+    (root / "in").write_text("x" * 100)
+    spans = traced(
+        f"""
+        source = open("{root}/in", "rb", buffering=0)
+        idle = open("{root}/in", "rb")
+        log = open("{root}/log", "w")
+        with span("idle"): pass
+        with span("read"): source.read(10)
+        with span("write"): log.write("x"); log.flush()
+        with span("closed"): idle.close()
+        """,
+        tmp_path,
+    )
+    assert [{Path(a.path).name: flags(a) for a in span.accesses} for span in spans] == [
+        {}, {"in": "r"}, {"log": "rw"}, {"in": "r"},
+    ]  # fmt: skip
+    assert spans[2].accesses[0].problems
+
+
+def test_escapes_are_told(tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
+    (root,) = traced("with span('x'):\n    subprocess.run(['chroot', '/', 'true'])", tmp_path)
+    assert not root.complete
+    assert "names mean" in root.problems[0]
