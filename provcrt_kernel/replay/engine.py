@@ -55,6 +55,8 @@ _LIBRARY_THREADS = (
 )
 #: Children that libraries keep for later cells and that read no data of their own.
 _LIBRARY_CHILDREN = ("resource_tracker", "semaphore_tracker", "loky", "multiprocessing.forkserver")  # fmt: skip
+#: Ambient slots that run code of the notebook before or after each cell.
+_AROUND_CELLS = ("~IPython events", "~IPython transformers")
 
 
 @dataclass(frozen=True, slots=True)
@@ -522,6 +524,11 @@ class Engine:
         source = running.source
         if source.earlier:
             raise Refused("it uses earlier results")
+        for name in _AROUND_CELLS:
+            state = moved.get(name) or ((slot := self.slots.get(name)) and slot.state)
+            if state and state.opaque:
+                self._suspect = "a hook"
+                raise Refused(f"{state.opaque} runs around every cell")
         new = [t for t in threading.enumerate() if t.ident not in running.threads and not _library_thread(t)]
         if new:
             self._suspect = f"thread {new[0].name}"

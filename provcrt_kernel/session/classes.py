@@ -12,11 +12,16 @@ import enum
 import sys
 import threading
 import weakref
+from collections import namedtuple
 from collections.abc import Mapping
+from types import FunctionType, MemberDescriptorType
 from typing import Any
 
+from cloudpickle.cloudpickle import _dynamic_class_reduce
+
 from .fingerprint import fingerprint
-from .homes import class_home, dict_of, mro_of
+from .homes import bases_of, class_home, dict_of, module_of, mro_of, qualname_of
+from .refusals import Unstorable
 
 _live: weakref.WeakValueDictionary[str, type] = weakref.WeakValueDictionary()
 _loading = threading.local()
@@ -47,7 +52,46 @@ def find_live(digest: str, namespace: Mapping[str, object]) -> type | None:
     return None
 
 
-def runs_code_when_made(cls: type) -> bool:
+def reduce_class(cls: type, digest: str | None) -> Any:
+    """How a stream keeps a class of the notebook.
+
+    Parameters
+    ----------
+    cls : type
+        A class of the notebook.
+    digest : str or None
+        Its fingerprint; None: it matches no live class.
+
+    Returns
+    -------
+    tuple
+        What ``__reduce__`` may return.
+
+    Raises
+    ------
+    Unstorable
+        If making a copy of the class would run code of the notebook.
+    """
+    if _runs_code_when_made(cls):
+        raise Unstorable.kind(f"class {qualname_of(cls)}, which runs code when it is made,")
+    if _is_named_tuple(cls):
+        fields, defaults = cls._fields, cls._field_defaults  # type: ignore[attr-defined]
+        known = (cls.__name__, tuple(fields), tuple(defaults.values()), module_of(cls), qualname_of(cls))
+        made = (digest, make_named_tuple, known)
+        return make_class, made, (set_attributes, _beyond_named_tuple(cls)), None, None, fill_class
+    constructor, arguments, state, _, _, setter = _dynamic_class_reduce(cls)
+    arguments = [*arguments[:-2], None, None]  # cloudpickle's own tracking of identities stays out of it
+    attributes = dict_of(cls)
+    if "__slots__" in attributes and not issubclass(type(cls), enum.EnumMeta):
+        arguments[3] = {**arguments[3], "__slots__": attributes["__slots__"]}
+        state[0].pop("__slots__", None)
+        for name, item in attributes.items():  # mangled names too
+            if type(item) is MemberDescriptorType:
+                state[0].pop(name, None)
+    return make_class, (digest, constructor, tuple(arguments)), (setter, state), None, None, fill_class
+
+
+def _runs_code_when_made(cls: type) -> bool:
     """Whether making a copy of `cls` would run code: a metaclass's, or ``__init_subclass__`` of a base."""
     if type(cls) not in (type, abc.ABCMeta, enum.EnumMeta) and class_home(type(cls)) in ("notebook", "local"):
         return True
@@ -55,6 +99,50 @@ def runs_code_when_made(cls: type) -> bool:
         "__init_subclass__" in dict_of(base) and class_home(base) in ("notebook", "local")
         for base in mro_of(cls)[1:]
     )
+
+
+def _is_named_tuple(cls: type) -> bool:
+    make = dict_of(cls).get("__new__")
+    scope = make.__globals__.get("__name__", "") if type(make) is FunctionType else ""
+    return bases_of(cls)[0] is tuple and type(scope) is str and scope.startswith("namedtuple_")
+
+
+def _beyond_named_tuple(cls: type) -> dict[str, Any]:
+    """Attributes that ``collections.namedtuple`` would not give a class of these fields."""
+    plain = dict_of(namedtuple(cls.__name__, cls._fields))  # type: ignore[attr-defined,misc]
+    own: dict[str, Any] = {}
+    for name, item in dict_of(cls).items():
+        generated = plain.get(name)
+        if name in ("__module__", "__qualname__", "_field_defaults", "__slotnames__"):
+            continue
+        code = getattr(getattr(item, "__func__", item), "__code__", None)
+        made = getattr(getattr(generated, "__func__", generated), "__code__", None)
+        if generated is None or (code is not None and code != made):
+            own[name] = item
+        elif code is None and type(item) is type(generated) and item is not generated:
+            same = item == generated if type(item) in (str, tuple, dict) else _reduced(item) == _reduced(generated)
+            if not same:
+                own[name] = item
+    return own
+
+
+def _reduced(item: Any) -> Any:
+    return item.__reduce__()[1] if type(item).__name__ == "_tuplegetter" else None
+
+
+def make_named_tuple(
+    name: str, fields: tuple[str, ...], defaults: tuple[Any, ...], module: str, qualname: str
+) -> type:
+    """Called by a stream: a named tuple class."""
+    made: Any = namedtuple(name, fields, defaults=defaults, module=module)  # type: ignore[misc]
+    made.__qualname__ = qualname
+    return made  # type: ignore[no-any-return]
+
+
+def set_attributes(cls: type, attributes: dict[str, Any]) -> None:
+    """Called by a stream: what a class has beyond its skeleton."""
+    for name, value in attributes.items():
+        type.__setattr__(cls, name, value)
 
 
 def make_class(digest: str | None, constructor: Any, arguments: tuple[Any, ...]) -> type:

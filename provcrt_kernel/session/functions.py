@@ -9,10 +9,11 @@ from __future__ import annotations
 import functools
 import linecache
 import sys
-from types import CellType, CodeType, FunctionType
+from types import CellType, CodeType, FunctionType, MethodType
 from typing import Any
 
 from .classes import live_namespace
+from .homes import dict_of, mro_of
 
 
 def source_of(code: CodeType) -> str | None:
@@ -98,3 +99,26 @@ def make_cached_property(function: Any, name: str | None, doc: str | None) -> fu
     made = functools.cached_property(function)
     made.attrname, made.__doc__ = name, doc
     return made
+
+
+def finds_method(owner: object, function: object) -> bool:
+    """Whether `function` is what `owner`'s class (or `owner`, a class itself) has under the function's name."""
+    return type(function) is FunctionType and _method_of(owner, function.__name__) is function
+
+
+def make_method(owner: object, name: str) -> MethodType:
+    """Called by a stream: a method bound again, of the class that is live now."""
+    found = _method_of(owner, name)
+    if found is None:
+        raise LookupError(f"no method {name}")
+    return MethodType(found, owner)
+
+
+def _method_of(owner: object, name: str) -> Any:
+    for cls in (type(owner), owner):
+        if isinstance(cls, type):
+            for base in mro_of(cls):
+                found = dict_of(base).get(name)
+                if found is not None:
+                    return found.__func__ if type(found) is classmethod else found
+    return None

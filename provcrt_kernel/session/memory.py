@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pickle
 import sys
-from typing import Any
+from typing import Any, cast
 
 from .arrays import bounds, layout
 
@@ -18,22 +18,38 @@ IN_BAND = 4096  # bytes below which a buffer stays inside of the stream
 class Places:
     """Which arrays of a stream lie on the same memory.
 
-    Arrays that copy-on-write owners hold (pandas) are *guarded*: each owner gets memory of its own, whatever two of them
-    shared, but a raw array on an owner's memory stays on it.
+    Arrays that copy-on-write owners hold (a table's blocks) are *guarded*: each owner gets memory of its own, whatever two
+    of them shared; arrays of an index are *frozen*: they share with anything but a block. A raw array on one owner's memory
+    stays on it.
     """
 
     def __init__(self) -> None:
         self._arrays: dict[int, Any] = {}
         self._guarded: dict[int, Any] = {}
+        self._frozen: dict[int, Any] = {}
+        self._foreign: list[tuple[int, int, int]] = []
         self._areas: list[_Area] = []
 
     def note(self, array: Any) -> None:
-        """Remember an array of the first pass, alive until the second is over."""
+        """Remember a plain array of the first pass, alive until the second is over."""
         self._arrays[id(array)] = array
 
     def guard(self, array: Any) -> None:
         """Say that `array` belongs to a copy-on-write owner."""
         self._guarded[id(array)] = array
+
+    def freeze(self, array: Any) -> None:
+        """Say that `array` belongs to an owner that never changes."""
+        self._frozen[id(array)] = array
+
+    def foreign(self, array: Any) -> None:
+        """Remember an array of another class, which NumPy pickles without regard to shared memory."""
+        self._arrays.setdefault(id(array), array)
+        self.foreign_range(*bounds(array))
+
+    def foreign_range(self, low: int, high: int) -> None:
+        """Remember memory [low, high) that another library pickles; it can be shared with nothing."""
+        self._foreign.append((low, high, _FOREIGN))
 
     def settle(self) -> bool:
         """After the first pass: find the areas that arrays share. False if there are none.
@@ -41,23 +57,30 @@ class Places:
         Raises
         ------
         Tangled
-            If raw arrays lie on the memory of two copy-on-write owners, which could not be told apart later.
+            If what shares memory could not be told apart, or joined, later.
         """
-        placed = sorted((*bounds(array), key) for key, array in self._arrays.items() if array.nbytes)
+        plain = [(key, array) for key, array in self._arrays.items() if array.nbytes]
+        placed = [(*bounds(array), key) for key, array in plain if type(array).__name__ == "ndarray"]
         groups: list[list[int]] = []
         reach = -1
-        for low, high, key in placed:
+        for low, high, key in sorted(placed + self._foreign):
             if low >= reach:
                 groups.append([])
             groups[-1].append(key)
             reach = max(reach, high)
         for keys in groups:
-            guarded = sum(key in self._guarded for key in keys)
-            if len(keys) > 1 and guarded < len(keys):
-                if guarded > 1:
-                    raise Tangled
-                self._areas.append(_Area([self._arrays[key] for key in keys]))
+            if len(keys) > 1:
+                self._join(keys)
         return bool(self._areas)
+
+    def _join(self, keys: list[int]) -> None:
+        guarded = sum(key in self._guarded for key in keys)
+        frozen = sum(key in self._frozen for key in keys)
+        raw = len(keys) - guarded - frozen
+        if _FOREIGN in keys or (raw and guarded and guarded + frozen > 1):
+            raise Tangled
+        if raw or not guarded:
+            self._areas.append(_Area([self._arrays[key] for key in keys]))
 
     def reduce_shared(self, array: Any) -> Any | None:
         """How a stream keeps an array that shares its memory; None if it shares none."""
@@ -71,8 +94,11 @@ class Places:
         return make_view, (area.base, offset, array.dtype, array.shape, array.strides, array.flags.writeable)
 
 
+_FOREIGN = -1
+
+
 class Tangled(Exception):
-    """Raw arrays share memory with two copy-on-write owners."""
+    """Arrays share memory in a way that a stream cannot keep."""
 
 
 class _Area:
@@ -139,7 +165,7 @@ def reduce_alone(array: Any) -> Any:
     else:
         flat = numpy.ascontiguousarray(array).reshape(-1).view(numpy.uint8)
         order = kind
-    data = pickle.PickleBuffer(flat) if array.nbytes >= IN_BAND else bytes(flat)
+    data = pickle.PickleBuffer(flat) if array.nbytes >= IN_BAND else bytes(memoryview(flat))
     return own_array, (data, dtype, array.shape, order, flags.writeable)
 
 
@@ -153,7 +179,7 @@ def own_array(data: Any, dtype: Any, shape: tuple[int, ...], order: str, writeab
 
     flat = numpy.frombuffer(data, numpy.uint8)
     if order in ("C", "F"):
-        made = numpy.empty(shape, dtype, order)
+        made: Any = numpy.empty(shape, dtype, order=cast(Any, order))
         if made.size:
             target = (made.T if order == "F" else made).reshape(-1).view(numpy.uint8)
             target[:] = flat

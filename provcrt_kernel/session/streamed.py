@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import FunctionType
-from typing import Any
+from typing import Any, cast
 
 import xxhash
 
@@ -35,11 +35,18 @@ def stream_digest(walker: Walker, values: Mapping[str, object]) -> str | None:
         xxh3_128 in hex; None with ``walker.opaque`` set if the stream could hide state.
     """
     from .memory import Places
-    from .snapshot import SessionPickler
+    from .pickler import SessionPickler
 
+    # The namespace is only compared, never written.
+    namespace = cast(dict[str, object], walker.namespace)
+    places = Places()
     sink = _Hashing()
-    pickler: Any = SessionPickler(sink, dict_like(walker.namespace), Places())
+    pickler: Any = SessionPickler(sink, namespace, places, strict=True)
     pickler.dump(dict(values))
+    if places.settle():  # which arrays share memory is part of the value
+        sink = _Hashing()
+        pickler = SessionPickler(sink, namespace, places, second=True, strict=True)
+        pickler.dump(dict(values))
     for number, (_, met) in pickler.memo.copy().items():
         kind = type(met)
         if kind in _IMMUTABLE:
@@ -51,17 +58,8 @@ def stream_digest(walker: Walker, values: Mapping[str, object]) -> str | None:
             note_module(walker, met.__module__)
     for raw in pickler.buffers:
         sink.hasher.update(xxhash.xxh3_128_digest(raw))
-    if pickler.suspects:
-        walker.opaque = (
-            walker.opaque or f"too many objects to visit, and {min(pickler.suspects)} customises pickling"
-        )
     walker.buffered += sink.size
     return None if walker.opaque else sink.hasher.hexdigest()
-
-
-def dict_like(namespace: Mapping[str, object]) -> Any:
-    """The namespace as the pickler wants it; it only compares its identity."""
-    return namespace
 
 
 class _Hashing:
