@@ -64,6 +64,7 @@ def _read_settings() -> object | None:
         "xmode": plain(getattr(shell.InteractiveTB, "mode", None)),
         "pdb": bool(shell.call_pdb),
         "exceptions": [reference(kind) for kind in shell.custom_exceptions],
+        "exception handler": reference(shell.CustomTB) if shell.custom_exceptions else None,
         "log": shell.logger.logfname if shell.logger.log_active else None,
     }
 
@@ -98,7 +99,9 @@ def _read_extensions() -> object | None:
     if reloader is None:
         return {"loaded": loaded, "autoreload": None}
     mode = [reloader.enabled, reloader.check_all, reloader.autoload_obj]
-    return {"loaded": loaded, "autoreload": [*mode, sorted(reloader.modules), sorted(reloader.skip_modules)]}
+    state = [*mode, sorted(reloader.modules), sorted(reloader.skip_modules)]
+    # Idle is as good as not loaded: it cannot be unloaded.
+    return {"loaded": loaded, "autoreload": state if any(state) else None}
 
 
 def _write_extensions(value: Any) -> None:

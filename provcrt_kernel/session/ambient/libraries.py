@@ -27,12 +27,14 @@ def _read_numpy_random() -> object | None:
 def _birth(source: Any) -> object:
     """Return the state that entropy gave to the library's own generator, or None if it was seeded since."""
     global _born  # noqa: PLW0603 - one per process, as the generator is
-    if source.seed_seq is None:
+    sequence = source.seed_seq
+    # Entropy has 128 bits and makes a Mersenne twister; anything else was chosen by somebody.
+    if sequence is None or type(source).__name__ != "MT19937" or int(sequence.entropy).bit_length() <= 64:
         return None
     if _born is None:
-        # Seeding forgets the sequence that a generator was born of; one that was not seeded can be born again.
+        # Seeding forgets the sequence that a generator was born of; an unseeded one can be born again.
         random: Any = sys.modules["numpy.random"]
-        twin = random.RandomState(type(source)(source.seed_seq))
+        twin = random.RandomState(type(source)(sequence))
         _born = (source, _arrays_as_bytes(twin.get_state(legacy=False)))
     return _born[1] if _born[0] is source else None
 

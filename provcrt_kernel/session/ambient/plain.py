@@ -124,15 +124,17 @@ def installed(module: str) -> bool:
         return False
     if spec.origin in ("built-in", "frozen"):
         return True
-    return bool(spec.origin) and os.path.abspath(spec.origin).startswith(_installed_folders())
+    return bool(spec.origin) and os.path.abspath(spec.origin).startswith(_FOLDERS)
 
 
-@functools.cache
 def _installed_folders() -> tuple[str, ...]:
     kinds = ("stdlib", "platstdlib", "purelib", "platlib")
     folders = {sysconfig.get_path(kind) for kind in kinds}
     folders |= {path for path in sys.path if path.endswith(("site-packages", "dist-packages"))}
     return tuple(os.path.abspath(folder) + os.sep for folder in folders)
+
+
+_FOLDERS = _installed_folders()
 
 
 class Inexpressible:

@@ -25,7 +25,8 @@ def _read_rc() -> object | None:
 def _rc_plain(item: Any) -> object:
     kind = type(item)
     if kind is list or kind is tuple:
-        return [one if type(one) in ATOMS else _rc_plain(one) for one in item]
+        items = [one if type(one) in ATOMS else _rc_plain(one) for one in item]
+        return items if kind is list else {"@tuple": items}
     if kind.__name__ == "Cycler" and kind.__module__ == "cycler":
         return {"@cycler": [[key, _rc_plain(values)] for key, values in item.by_key().items()]}
     if kind is object:
