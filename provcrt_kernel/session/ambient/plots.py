@@ -185,36 +185,47 @@ def _write_inline(value: Any) -> None:
 # -- plotly -----------------------------------------------------------------------------------------
 
 
+_TEMPLATES = {"ggplot2", "gridon", "none", "plotly", "plotly_dark", "plotly_white", "presentation"}
+_TEMPLATES |= {"seaborn", "simple_white", "xgridoff", "ygridoff"}
+
+
 def _read_plotly() -> object | None:
-    templates, renderers = sys.modules.get("plotly.io._templates"), sys.modules.get("plotly.io._renderers")
+    templates: Any = sys.modules.get("plotly.io._templates")
     if templates is None:
         return None
-    express = getattr(sys.modules.get("plotly.express._core"), "defaults", None)
+    renderers: Any = sys.modules.get("plotly.io._renderers")
+    renderer = None if renderers is None else renderers.renderers._default_name or None
+    express: Any = getattr(sys.modules.get("plotly.express._core"), "defaults", None)
     return {
         "template": templates.templates._default,
         "own templates": {
             name: Inexpressible.of(item)
             for name, item in templates.templates._templates.items()
-            if name not in templates.default_templates
-        }
-        if hasattr(templates, "default_templates")
-        else {},
-        "renderer": getattr(getattr(renderers, "renderers", None), "_default_name", None),
-        "express": {name: plain(getattr(express, name)) for name in type(express).__slots__}
-        if express is not None
-        else {},
+            if name not in _TEMPLATES and item is not templates.Lazy
+        },
+        # The renderers are loaded when they are first asked for: not loaded is the same as not changed.
+        "renderer": None if renderers is None or renderer == renderers.default_renderer else renderer,
+        "express": {}
+        if express is None
+        else {name: plain(getattr(express, name)) for name in express.__slots__},
     }
 
 
 def _write_plotly(value: Any) -> None:
     import plotly.io
 
-    now = _read_plotly()
-    assert isinstance(now, dict)
+    now: Any = _read_plotly()
     if now["template"] != value["template"]:
         plotly.io.templates.default = value["template"]
-    if value["renderer"] is not None and now["renderer"] != value["renderer"]:
-        plotly.io.renderers.default = value["renderer"]
+    if now["renderer"] != value["renderer"]:
+        default = (
+            sys.modules["plotly.io._renderers"].default_renderer
+            if value["renderer"] is None
+            else value["renderer"]
+        )
+        plotly.io.renderers.default = default
+    for name in now["own templates"].keys() - value["own templates"].keys():
+        del plotly.io.templates[name]
     if value["express"]:
         import plotly.express
 
