@@ -1,6 +1,7 @@
 """How arrays are visited, at memory speed: NumPy's, torch's, PIL's images.
 
-No library is imported here; a handler is found by the name of a value's class, so its library is loaded already.
+No library is imported here; a handler is found by the name of a value's class, so its library is loaded
+already.
 """
 
 from __future__ import annotations
@@ -32,12 +33,16 @@ def _ndarray(walker: Walker, value: Any) -> None:
     dtype_token(walker, plain.dtype)
     memory(walker, plain)
     array_content(walker, plain)
-    if plain is not value:
+    if plain is not value and any(base.__name__ == "MaskedArray" for base in type(value).__mro__):
+        # Its other attributes are caches, or say whether the mask is shared: the memory tells that.
+        walker.real((value._mask, value._hardmask))
+        walker.temporary(value.fill_value)
+    elif plain is not value:
         state(walker, value)
 
 
 def layout(array: Any) -> str:
-    """``C``, ``F``, or for other layouts the sign of each stride: what a reader can tell and what sums depend on."""
+    """``C``, ``F``, or else the sign of each stride: what a reader can tell and what sums depend on."""
     flags = array.flags
     if flags.c_contiguous:
         return "C"

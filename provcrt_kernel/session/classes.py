@@ -1,8 +1,9 @@
 """One class object per definition: classes of the notebook keep their identity through storing and loading.
 
 A pickled class carries the digest of its definition. When it is loaded and a live class of the same digest is
-registered, that one is used, so that ``isinstance`` holds between slots that were stored apart, and between a class
-whose cell ran again and instances loaded later. A class that changed since no longer has its digest: it does not match.
+registered, that one is used, so that ``isinstance`` holds between slots that were stored apart, and between a
+class whose cell ran again and instances loaded later. A class that changed since no longer has its digest: it
+does not match.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import weakref
 from collections import namedtuple
 from collections.abc import Mapping
 from types import FunctionType, MemberDescriptorType
-from typing import Any
+from typing import Any, cast
 
 from cloudpickle.cloudpickle import _dynamic_class_reduce
 
@@ -103,13 +104,14 @@ def _runs_code_when_made(cls: type) -> bool:
 
 def _is_named_tuple(cls: type) -> bool:
     make = dict_of(cls).get("__new__")
+    make = make.__func__ if type(make) is staticmethod else make
     scope = make.__globals__.get("__name__", "") if type(make) is FunctionType else ""
     return bases_of(cls)[0] is tuple and type(scope) is str and scope.startswith("namedtuple_")
 
 
 def _beyond_named_tuple(cls: type) -> dict[str, Any]:
     """Attributes that ``collections.namedtuple`` would not give a class of these fields."""
-    plain = dict_of(namedtuple(cls.__name__, cls._fields))  # type: ignore[attr-defined,misc]
+    plain = dict_of(namedtuple(cls.__name__, cls._fields))  # type: ignore[attr-defined]
     own: dict[str, Any] = {}
     for name, item in dict_of(cls).items():
         generated = plain.get(name)
@@ -120,7 +122,11 @@ def _beyond_named_tuple(cls: type) -> dict[str, Any]:
         if generated is None or (code is not None and code != made):
             own[name] = item
         elif code is None and type(item) is type(generated) and item is not generated:
-            same = item == generated if type(item) in (str, tuple, dict) else _reduced(item) == _reduced(generated)
+            same = (
+                item == generated
+                if type(item) in (str, tuple, dict)
+                else _reduced(item) == _reduced(generated)
+            )
             if not same:
                 own[name] = item
     return own
@@ -134,9 +140,10 @@ def make_named_tuple(
     name: str, fields: tuple[str, ...], defaults: tuple[Any, ...], module: str, qualname: str
 ) -> type:
     """Called by a stream: a named tuple class."""
-    made: Any = namedtuple(name, fields, defaults=defaults, module=module)  # type: ignore[misc]
+    factory: Any = namedtuple
+    made = factory(name, fields, defaults=defaults or None, module=module)
     made.__qualname__ = qualname
-    return made  # type: ignore[no-any-return]
+    return cast(type, made)
 
 
 def set_attributes(cls: type, attributes: dict[str, Any]) -> None:
@@ -146,7 +153,7 @@ def set_attributes(cls: type, attributes: dict[str, Any]) -> None:
 
 
 def make_class(digest: str | None, constructor: Any, arguments: tuple[Any, ...]) -> type:
-    """Called by a stream: the live class of `digest`, else a skeleton that `fill_class` fills and registers."""
+    """Called by a stream: the live class of `digest`, else a skeleton for `fill_class`."""
     namespace = _scope()
     live = find_live(digest, namespace) if digest is not None else None
     if live is not None:
@@ -157,7 +164,7 @@ def make_class(digest: str | None, constructor: Any, arguments: tuple[Any, ...])
 
 
 def fill_class(cls: type, state: Any) -> None:
-    """Called by a stream: set the attributes of a class that `make_class` made; a live class stays as it is."""
+    """Called by a stream: fill a class that `make_class` made; a live class stays as it is."""
     made = _unfinished().pop(id(cls), None)
     if made is None:
         return

@@ -1,6 +1,7 @@
 """What a code object is, apart from where it was written, and which names it reads.
 
-Line numbers and file names are no part of it, so comments and layout do not count; constants count with their types.
+Line numbers and file names are no part of it, so comments and layout do not count; constants count with their
+types.
 """
 
 from __future__ import annotations
@@ -11,23 +12,100 @@ import sys
 import weakref
 from dataclasses import dataclass
 from types import CodeType
+from typing import Any, cast
 
 import xxhash
 
 WILDCARD = frozenset(
-    "globals locals vars eval exec dir __import__ get_ipython user_ns run_line_magic run_cell_magic run_cell "
-    "_getframe currentframe stack f_globals f_locals f_back __globals__ __main__ get_objects get_referrers "
-    "query sql dmatrix dmatrices from_formula".split()
+    [
+        "globals",
+        "locals",
+        "vars",
+        "eval",
+        "exec",
+        "dir",
+        "__import__",
+        "get_ipython",
+        "user_ns",
+        "run_line_magic",
+        "run_cell_magic",
+        "run_cell",
+        "_getframe",
+        "currentframe",
+        "stack",
+        "f_globals",
+        "f_locals",
+        "f_back",
+        "__globals__",
+        "__main__",
+        "get_objects",
+        "get_referrers",
+        "query",
+        "sql",
+        "dmatrix",
+        "dmatrices",
+        "from_formula",
+    ]
 )
 """Names with which code reaches any global: introspection, and libraries that read their caller's frame."""
 
 CLOCK = frozenset(
-    "time time_ns perf_counter perf_counter_ns monotonic monotonic_ns process_time process_time_ns thread_time "
-    "thread_time_ns clock_gettime clock_gettime_ns localtime gmtime ctime asctime strftime now utcnow today "
-    "uuid1 uuid4 getpid getppid get_native_id get_ident gettid gethostname getlogin getnode uname urandom getrandom "
-    "token_bytes token_hex token_urlsafe randbelow SystemRandom default_rng SeedSequence RandomState Random "
-    "getloadavg getrusage times disk_usage virtual_memory cpu_percent mktemp mkdtemp mkstemp NamedTemporaryFile "
-    "TemporaryDirectory TemporaryFile".split()
+    [
+        "time",
+        "time_ns",
+        "perf_counter",
+        "perf_counter_ns",
+        "monotonic",
+        "monotonic_ns",
+        "process_time",
+        "process_time_ns",
+        "thread_time",
+        "thread_time_ns",
+        "clock_gettime",
+        "clock_gettime_ns",
+        "localtime",
+        "gmtime",
+        "ctime",
+        "asctime",
+        "strftime",
+        "now",
+        "utcnow",
+        "today",
+        "uuid1",
+        "uuid4",
+        "getpid",
+        "getppid",
+        "get_native_id",
+        "get_ident",
+        "gettid",
+        "gethostname",
+        "getlogin",
+        "getnode",
+        "uname",
+        "urandom",
+        "getrandom",
+        "token_bytes",
+        "token_hex",
+        "token_urlsafe",
+        "randbelow",
+        "SystemRandom",
+        "default_rng",
+        "SeedSequence",
+        "RandomState",
+        "Random",
+        "getloadavg",
+        "getrusage",
+        "times",
+        "disk_usage",
+        "virtual_memory",
+        "cpu_percent",
+        "mktemp",
+        "mkdtemp",
+        "mkstemp",
+        "NamedTemporaryFile",
+        "TemporaryDirectory",
+        "TemporaryFile",
+    ]
 )
 """Names that mean entropy, the clock or the identity of the process."""
 
@@ -171,4 +249,4 @@ def _constant(const: object, parts: list[bytes]) -> None:
         parts.append(b"\xffS" + len(inner).to_bytes(4, "little"))
         parts.extend(sorted(inner))
     else:
-        parts.append(marshal.dumps(const, 2))
+        parts.append(marshal.dumps(cast(Any, const), 2))

@@ -1,8 +1,9 @@
 """What a value is: a digest that is equal only if no later reader could tell the values apart.
 
-The digest is the same in another process. A value that nobody can read back (an open file, a generator, a lock) is
-*opaque*: it has no digest, and its slot is known by its lineage. Along with the digest the walk tells what the value
-shares (objects, memory), which names its code reads, and which packages and local modules it comes from.
+The digest is the same in another process. A value that nobody can read back (an open file, a generator, a
+lock) is *opaque*: it has no digest, and its slot is known by its lineage. Along with the digest the walk
+tells what the value shares (objects, memory), which names its code reads, and which packages and local
+modules it comes from.
 """
 
 from __future__ import annotations
@@ -112,8 +113,8 @@ def fingerprint_group(
     Returns
     -------
     tuple of (str or None)
-        One digest for each name; None for a value that is opaque. Equal tuples mean equal values with equal aliasing.
-        For a group of one it is the digest of `fingerprint`.
+        One digest for each name; None for a value that is opaque. Equal tuples mean equal values with equal
+        aliasing. For a group of one it is the digest of `fingerprint`.
     """
     walker = Walker(namespace, limit)
     digests: list[str | None] = []
@@ -126,7 +127,7 @@ def fingerprint_group(
 
 
 def share(left: Fingerprint, right: Fingerprint) -> bool:
-    """Whether two values share state: a mutable object (classes as types apart), or memory that one can write."""
+    """Whether two values share state: a mutable object (types apart), or memory that one can write."""
     if not (left.objects - left.types).isdisjoint(right.objects - right.types):
         return True
     return (

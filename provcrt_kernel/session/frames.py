@@ -1,7 +1,7 @@
 """How tables are visited: by column, never by the blocks or chunks that happen to hold them.
 
-Pandas 3 copies on write: two frames may lie on the same memory and still share no state, so their memory is *guarded*
-(it matters only against a raw array on it). No library is imported here.
+Pandas 3 copies on write: two frames may lie on the same memory and still share no state, so their memory is
+*guarded* (it matters only against a raw array on it). No library is imported here.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ import sys
 from typing import Any
 
 from .arrays import array_content, bounds, dtype_token, elements
-from .objects import class_token, note_module, state
+from .objects import class_token, instance_dict, note_module, state
+from .tables import stray_attributes
 from .walk import Walker, handles_named
 
 
@@ -44,8 +45,11 @@ def _labelled(walker: Walker, value: Any) -> None:
     note_module(walker, "pandas")
     walker.token(b"|", value.flags.allows_duplicate_labels)
     walker.real((value._attrs,))
+    for name in stray_attributes(value):
+        walker.atom(name)
+        walker.real(((instance_dict(value) or {})[name],))
     for name in value._metadata:
-        if name != "_name" and name != "name":
+        if name not in ("_name", "name"):
             walker.atom(name)
             walker.real((getattr(value, name, None),))
 

@@ -1,7 +1,7 @@
 """Functions of the notebook as streams keep them: rebuilt on the live namespace.
 
-A loaded function's globals are the namespace itself, so it sees later rebinding; two closures over one cell still share
-it; ``inspect.getsource`` finds the text of its cell, which travels once per stream.
+A loaded function's globals are the namespace itself, so it sees later rebinding; two closures over one cell
+still share it; ``inspect.getsource`` finds the text of its cell, which travels once per stream.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ def make_cached_property(function: Any, name: str | None, doc: str | None) -> fu
 
 
 def finds_method(owner: object, function: object) -> bool:
-    """Whether `function` is what `owner`'s class (or `owner`, a class itself) has under the function's name."""
+    """Whether `function` is what the class of `owner` (or `owner`, a class) has under its name."""
     return type(function) is FunctionType and _method_of(owner, function.__name__) is function
 
 

@@ -1,7 +1,8 @@
 """Where a module, a function or a class comes from, and so whether a name is enough to identify it.
 
-Four homes: the *notebook* (known by value alone), the *stdlib*, an installed *package* (known by name; its version is
-an input elsewhere), and *local* modules (files of the project, known by name and by the content of their files).
+Four homes: the *notebook* (known by value alone), the *stdlib*, an installed *package* (known by name; its
+version is an input elsewhere), and *local* modules (files of the project, known by name and by the content of
+their files).
 """
 
 from __future__ import annotations
@@ -89,7 +90,7 @@ def _classify(name: str, module: object) -> Home:
 
 
 def resolves(module: object, qualname: object, value: object) -> bool:
-    """Whether importing `module` and following `qualname` gives `value` itself, without running descriptors."""
+    """Whether importing `module` and following `qualname` gives `value`; no descriptor is run."""
     if type(module) is not str or type(qualname) is not str:
         return False
     found: Any = sys.modules.get(module)
@@ -133,7 +134,8 @@ def class_home(cls: type) -> Home:
 
 
 def _has_python_code(cls: type) -> bool:
-    # Types made in C without a name to import (iterators, views) have neither; classes from a class statement do.
+    # Types made in C without a name to import (iterators, views) have neither; classes from a class statement
+    # do.
     attributes = dict_of(cls)
     return "__weakref__" in attributes or any(isinstance(item, FunctionType) for item in attributes.values())
 

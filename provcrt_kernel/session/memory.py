@@ -1,7 +1,8 @@
 """Arrays as streams keep them: memory out of band, views of one memory together, writeable where they were.
 
-A first pass over a co-variable notes which arrays lie on which memory. Memory on which two or more arrays lie is stored
-once and they come back as views of it; a lone view comes back as an array of its own, with its order and flags.
+A first pass over a co-variable notes which arrays lie on which memory. Memory on which two or more arrays lie
+is stored once and they come back as views of it; a lone view comes back as an array of its own, with its
+order and flags.
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ IN_BAND = 4096  # bytes below which a buffer stays inside of the stream
 class Places:
     """Which arrays of a stream lie on the same memory.
 
-    Arrays that copy-on-write owners hold (a table's blocks) are *guarded*: each owner gets memory of its own, whatever two
-    of them shared; arrays of an index are *frozen*: they share with anything but a block. A raw array on one owner's memory
-    stays on it.
+    Arrays that copy-on-write owners hold (a table's blocks) are *guarded*: each owner gets memory of its own,
+    whatever two of them shared; arrays of an index are *frozen*: they share with anything but a block. A raw
+    array on one owner's memory stays on it.
     """
 
     def __init__(self) -> None:
@@ -109,7 +110,8 @@ class _Area:
         self.low = min(low for low, _ in ranges)
         self.high = max(high for _, high in ranges)
         size = self.high - self.low
-        # The owner of the memory, if it is here; else the bytes from the first to the last that any array views.
+        # The owner of the memory, if it is here; else the bytes from the first to the last that any array
+        # views.
         self.base: Any = next(
             (a for a in arrays if a.base is None and a.nbytes == size and not a.dtype.hasobject), None
         )
@@ -172,8 +174,8 @@ def reduce_alone(array: Any) -> Any:
 def own_array(data: Any, dtype: Any, shape: tuple[int, ...], order: str, writeable: bool) -> Any:
     """Called by a stream: an array that owns its memory, with the layout and the flag it had.
 
-    `order` is ``C``, ``F``, or the signs of the strides of an array that was neither: then it comes back strided, so
-    that sums over it take the same path through NumPy as they did.
+    `order` is ``C``, ``F``, or the signs of the strides of an array that was neither: then it comes back
+    strided, so that sums over it take the same path through NumPy as they did.
     """
     import numpy
 
@@ -208,7 +210,9 @@ def _strided(content: Any, signs: str) -> Any:
     return made
 
 
-def make_view(base: Any, offset: int, dtype: Any, shape: Any, strides: Any, writeable: bool) -> Any:
+def make_view(  # noqa: PLR0917
+    base: Any, offset: int, dtype: Any, shape: Any, strides: Any, writeable: bool
+) -> Any:
     """Called by a stream: a view on the memory of `base`, `offset` bytes in."""
     import numpy
 

@@ -1,8 +1,9 @@
 """How functions, classes, modules and instances are visited.
 
-What can be imported is a name (and a package, or a local module, to be checked elsewhere). What the notebook defined is
-its content: code without line numbers, defaults, closures; bases and attributes; the real ``__dict__`` and slots of an
-instance. Nothing is looked up on an instance, so ``__getattr__``, ``__eq__``, ``__reduce__`` of the notebook never run.
+What can be imported is a name (and a package, or a local module, to be checked elsewhere). What the notebook
+defined is its content: code without line numbers, defaults, closures; bases and attributes; the real
+``__dict__`` and slots of an instance. Nothing is looked up on an instance, so ``__getattr__``, ``__eq__``,
+``__reduce__`` of the notebook never run.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import abc
 import copyreg
 import enum
 import sys
+from collections.abc import Callable
 from types import (
     BuiltinFunctionType,
     CellType,
@@ -20,7 +22,7 @@ from types import (
     MemberDescriptorType,
     ModuleType,
 )
-from typing import Any
+from typing import Any, cast
 
 from .codes import CLOCK, facts
 from .homes import (
@@ -40,13 +42,24 @@ from .walk import FALLBACKS, Walker, handles, handles_named
 _object_dict = dict_of(object)
 _CUSTOM = ("__reduce__", "__reduce_ex__", "__getstate__")
 _SKIPPED = frozenset(
-    "__dict__ __weakref__ __slotnames__ __module__ __qualname__ __firstlineno__ __static_attributes__ _abc_impl "
-    "__annotations_cache__".split()
+    [
+        "__dict__",
+        "__weakref__",
+        "__slotnames__",
+        "__module__",
+        "__qualname__",
+        "__firstlineno__",
+        "__static_attributes__",
+        "_abc_impl",
+        "__annotations_cache__",
+        "_value2member_map_",
+    ]
 )
+_ENUM_CACHES = frozenset({"__objclass__", "_sort_order_", "_inverted_", "_hash_"})
 _MANAGED_TYPES = frozenset({type, abc.ABCMeta, enum.EnumMeta})
 
 
-# --- functions -------------------------------------------------------------------------------------------------------
+# --- functions --------------------------------------------------------------------------------------------
 
 
 @handles(FunctionType)
@@ -164,7 +177,7 @@ def _module(walker: Walker, value: ModuleType) -> None:
         walker.real((value.__dict__,))
 
 
-# --- classes ---------------------------------------------------------------------------------------------------------
+# --- classes ----------------------------------------------------------------------------------------------
 
 
 @handles(type)
@@ -172,8 +185,9 @@ def visit_class(walker: Walker, value: type) -> None:
     """A class as a value: by name, or by content if the notebook defined it."""
     _class(walker, value)
     if class_home(value) == "notebook":
-        walker.objects.add(id(value))
-        walker.types.discard(id(value))
+        own = {id(value), *map(id, dict_of(value).values())}
+        walker.objects |= own
+        walker.types -= own
 
 
 def class_token(walker: Walker, cls: type) -> None:
@@ -183,14 +197,18 @@ def class_token(walker: Walker, cls: type) -> None:
         walker.out.append(token)
         return
     start = len(walker.out)
-    known = cls not in (None,) and id(cls) in walker.memo
-    _class(walker, cls)
-    if class_home(cls) == "notebook":
-        if not known and id(cls) not in walker.objects:
-            walker.types.add(id(cls))
-        walker.objects.add(id(cls))
-    else:
+    if class_home(cls) != "notebook":
+        _class(walker, cls)
         walker.type_tokens[cls] = b"".join(walker.out[start:])
+        return
+    # All that the class holds comes with it: it ties no slots together, but who changes it changes this
+    # value.
+    before, walker.objects = walker.objects, {id(cls)}
+    try:
+        _class(walker, cls)
+    finally:
+        walker.types |= walker.objects - before
+        walker.objects |= before
 
 
 def _class(walker: Walker, cls: type) -> None:
@@ -248,7 +266,7 @@ def _property(walker: Walker, value: property) -> None:
         walker.real((value.fget, value.fset, value.fdel, value.__doc__))
 
 
-# --- instances -------------------------------------------------------------------------------------------------------
+# --- instances --------------------------------------------------------------------------------------------
 
 
 def instance_dict(value: object) -> dict[str, object] | None:
@@ -300,22 +318,24 @@ def _hidden_state(cls: type) -> bool:
     return cls.__itemsize__ != 0 or cls.__basicsize__ > known
 
 
-def _instance(walker: Walker, value: object) -> None:
+def instance(walker: Walker, value: object) -> None:
+    """An object by its class and its real content, or by what its library's reducer says."""
     cls = type(value)
-    if issubclass(type(cls), type) and type.__instancecheck__(type, value):
-        visit_class(walker, value)  # type: ignore[arg-type]  # a class with a metaclass
+    if type in mro_of(cls):
+        visit_class(walker, cast(type, value))  # a class with a metaclass
+        return
+    if enum.EnumMeta in mro_of(type(cls)):
+        _enum_member(walker, value)
         return
     if walker.seen(value):
         return
     walker.token(b"I")
     class_token(walker, cls)
     home = class_home(cls)
-    if issubclass(type(cls), enum.EnumMeta):
-        walker.objects.discard(id(value))
     by_name = home not in ("notebook", "local")
     own = _builtin_base(cls)
     if own is not None:
-        HANDLERS_OF_BASES[own](walker, value)
+        HANDLERS_OF_BASES[own](walker, value, own)
         state(walker, value)
     elif by_name and _is_custom(cls):
         _reduced(walker, value, cls.__reduce_ex__(value, 4))
@@ -329,13 +349,24 @@ def _instance(walker: Walker, value: object) -> None:
         state(walker, value)
 
 
+def _enum_member(walker: Walker, value: object) -> None:
+    """A member of an enum: its class, name and value, and what ``__init__`` gave it; nobody changes it."""
+    if walker.met(value):
+        return
+    walker.token(b"U")
+    class_token(walker, type(value))
+    attributes = instance_dict(value) or {}
+    names = [name for name in sorted(attributes) if name not in _ENUM_CACHES]
+    for name in names:
+        walker.atom(name)
+        walker.walk(attributes[name])
+
+
 def _is_custom(cls: type) -> bool:
     if cls in copyreg.dispatch_table:
         return True
-    for base in mro_of(cls):
-        if base is not object and any(name in dict_of(base) for name in _CUSTOM):
-            return True
-    return False
+    bases = [dict_of(base) for base in mro_of(cls) if base is not object]
+    return any(name in attributes for attributes in bases for name in _CUSTOM)
 
 
 def _reduce_in_c(cls: type) -> Any:
@@ -393,7 +424,7 @@ def _figure(walker: Walker, value: Any) -> None:
         walker.objects.add(id(figure))
 
 
-HANDLERS_OF_BASES: dict[type, Any] = {}
+HANDLERS_OF_BASES: dict[type, Callable[[Walker, Any, type], None]] = {}
 """Content of the built-in types that a notebook's class may extend; filled by the modules that know them."""
 
 
@@ -401,5 +432,5 @@ def _builtin_base(cls: type) -> type | None:
     return next((base for base in mro_of(cls) if base in HANDLERS_OF_BASES), None)
 
 
-FALLBACKS[:] = [_instance, _members]
+FALLBACKS[:] = [instance, _members]
 handles_named("matplotlib figure")(_figure)

@@ -5,6 +5,7 @@ It refuses what pickles but would come back as something else than it was.
 
 from __future__ import annotations
 
+import copyreg
 import functools
 import io
 import pickle
@@ -57,7 +58,7 @@ class Account(io.BytesIO):
             raise Unstorable.too_big(self.limit)
 
 
-class SessionPickler(cloudpickle.Pickler):
+class SessionPickler(cloudpickle.Pickler):  # type: ignore[misc]
     """Pickles the values of one co-variable.
 
     Parameters
@@ -194,18 +195,34 @@ class SessionPickler(cloudpickle.Pickler):
         return reduced
 
     def block(self, block: Any) -> Any:
-        """A block of a table: with arrays of its own, copied if another owner of the stream has them."""
-        arrays = owned_arrays(block.values) if copies_on_write() else []
+        """A block of a table: with arrays of its own."""
+        copy = self._own_values(block.values)
+        if copy is None:
+            return NotImplemented
+        rebuild, (_, *rest) = block.__reduce__()[:2]
+        return rebuild, (copy, *rest)
+
+    def series(self, manager: Any) -> Any:
+        """What holds a Series' values; it pickles them past their block."""
+        copy = self._own_values(manager.blocks[0].values)
+        if copy is None:
+            return NotImplemented
+        axes, _, items, extra = manager.__getstate__()
+        extra["0.14.1"]["blocks"][0]["values"] = copy
+        return copyreg.__newobj__, (type(manager),), (axes, [copy], items, extra)  # type: ignore[attr-defined]
+
+    def _own_values(self, values: Any) -> Any | None:
+        """Guard the arrays of a block's values; a copy of them if another owner of the stream has them."""
+        arrays = owned_arrays(values) if copies_on_write() else []
         ids = set(map(id, arrays))
         if not ids.isdisjoint(self._owners | self._indexed):
-            rebuild, (_, *rest) = block.__reduce__()[:2]
-            copy = block.values.copy()
+            copy = values.copy()
             self.kept.append(copy)
-            return rebuild, (copy, *rest)
+            return copy
         self._owners |= ids
         for array in arrays:
             self.places.guard(array)
-        return NotImplemented
+        return None
 
     def index(self, index: Any) -> Any:
         """An index: its arrays may serve other indexes, never a block."""
@@ -231,7 +248,7 @@ class SessionUnpickler(pickle.Unpickler):
         return super().find_class(module, name)
 
 
-# --- kinds with a way of their own -----------------------------------------------------------------------------------
+# --- kinds with a way of their own ------------------------------------------------------------------------
 
 _PICKLES_WELL = frozenset({"matplotlib figure", "tensor outside of plain memory"})
 _LENDERS = frozenset({bytearray, memoryview})
@@ -317,6 +334,7 @@ _KINDS: dict[str, Callable[[SessionPickler, Any], Any]] = {
     "numpy.ndarray": _array_kind,
     "provcrt_kernel.session.memory.Hull": lambda pickler, hull: pickler.owned(hull.__reduce__()),
     "pandas.core.internals.blocks.Block": SessionPickler.block,
+    "pandas.core.internals.managers.SingleBlockManager": SessionPickler.series,
     "pandas.Index": SessionPickler.index,
     "pandas.core.indexes.base.Index": SessionPickler.index,
     "pandas.DataFrame": _table,
@@ -325,4 +343,3 @@ _KINDS: dict[str, Callable[[SessionPickler, Any], Any]] = {
     "pandas.core.series.Series": _table,
     "torch.Tensor": _tensor,
 }
-

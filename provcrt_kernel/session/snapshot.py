@@ -1,8 +1,8 @@
 """How a value is kept and brought back: one stream per co-variable, its arrays' memory beside it.
 
-Pickle protocol 5 with out-of-band buffers, so that a store can keep memory that two versions share once. Functions and
-classes of the notebook go by value and come back on the live namespace. What would come back as something else than it
-was is refused with `Unstorable`: its cell is run again when the value is needed.
+Pickle protocol 5 with out-of-band buffers, so that a store can keep memory that two versions share once.
+Functions and classes of the notebook go by value and come back on the live namespace. What would come back as
+something else than it was is refused with `Unstorable`: its cell is run again when the value is needed.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Snapshot:
     stream: bytes
     """Header and pickle stream."""
     buffers: tuple[memoryview, ...]
-    """Memory that the stream refers to, in order. Views of live memory: store them before the next cell runs."""
+    """Memory that the stream refers to, in order; live: store it before the next cell runs."""
     suspects: frozenset[str] = frozenset()
     """Classes of the notebook or of local modules that customise pickling: `faithful` must decide."""
 
@@ -104,7 +104,9 @@ def load(
     given = [data if at in own else bytearray(data) for at, data in enumerate(buffers)]
     try:
         with loading_into(namespace):
-            values: dict[str, object] = SessionUnpickler(io.BytesIO(memoryview(stream)[at:]), buffers=given).load()
+            values: dict[str, object] = SessionUnpickler(
+                io.BytesIO(memoryview(stream)[at:]), buffers=given
+            ).load()
     except Exception as error:
         raise Unloadable.failed(error) from error
     return values

@@ -1,4 +1,4 @@
-"""How values of the standard library are visited: by what they hold, their private caches and locks left out."""
+"""How values of the standard library are visited: by what they hold, private caches and locks left out."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import datetime
 import decimal
 import fractions
 import functools
+import gc
 import itertools
 import logging
 import pathlib
@@ -20,7 +21,8 @@ import uuid
 import weakref
 from typing import Any
 
-from .objects import HANDLERS_OF_BASES, class_token, state
+from .homes import class_home, dict_of, module_of, mro_of
+from .objects import HANDLERS_OF_BASES, class_token, instance, instance_dict, state
 from .walk import Walker, handles, handles_named, members
 
 
@@ -28,7 +30,16 @@ from .walk import Walker, handles, handles_named, members
 def _bytearray(walker: Walker, value: bytearray) -> None:
     if not walker.seen(value):
         walker.token(b"y")
+        _lent(walker, value)
         walker.content(value, len(value))
+
+
+def _lent(walker: Walker, value: Any) -> None:
+    """Note memory on which NumPy may have made arrays."""
+    numpy = sys.modules.get("numpy")
+    if numpy is not None and len(value) and walker.fresh is None:
+        low = numpy.frombuffer(value, numpy.uint8).__array_interface__["data"][0]
+        walker.buffers.append((low, low + memoryview(value).nbytes))
 
 
 @handles(memoryview)
@@ -51,6 +62,7 @@ def _pickle_buffer(walker: Walker, value: pickle.PickleBuffer) -> None:
 def _array(walker: Walker, value: array.array[Any]) -> None:
     if not walker.seen(value):
         walker.token(b"a", value.typecode)
+        _lent(walker, value)
         walker.content(value if len(value) else b"", len(value) * value.itemsize)
 
 
@@ -105,8 +117,6 @@ def _proxy(walker: Walker, value: types.MappingProxyType[Any, Any]) -> None:
 
 
 def _mapping_behind(value: types.MappingProxyType[Any, Any]) -> object:
-    import gc
-
     held = gc.get_referents(value)
     return held[0] if held else None
 
@@ -142,6 +152,30 @@ def _lru_cache(walker: Walker, value: Any) -> None:
         walker.without_value("cache that was used")
 
 
+_UNCHANGING = (
+    *(
+        "pandas._libs.missing.C_NAType",
+        "pandas._libs.tslibs.nattype.NaTType",
+        "pandas._libs.tslibs.nattype._NaT",
+    ),
+    *("pandas._libs.tslibs.timestamps._Timestamp", "pandas._libs.tslibs.timedeltas._Timedelta"),
+    *("pandas._libs.tslibs.period._Period", "pandas._libs.tslibs.offsets.BaseOffset"),
+    *("pandas._libs.interval.Interval", "pandas.Interval", "pandas.api.extensions.ExtensionDtype"),
+    *("pandas.core.dtypes.base.ExtensionDtype", "numpy.ufunc", "datetime.tzinfo", "types.GenericAlias"),
+    *("types.UnionType", "typing._Final", "ipaddress._IPAddressBase", "ipaddress._BaseNetwork"),
+)
+
+
+@handles_named(*_UNCHANGING)
+def _unchanging(walker: Walker, value: object) -> None:
+    """Objects that nobody changes: slots that hold the same one share nothing."""
+    known = id(value) in walker.memo
+    instance(walker, value)
+    if not known and class_home(type(value)) != "notebook":
+        walker.objects.discard(id(value))
+        walker.objects.discard(id(instance_dict(value)))
+
+
 @handles(weakref.ReferenceType)
 def _weak(walker: Walker, value: weakref.ReferenceType[Any]) -> None:
     walker.token(b"W")
@@ -169,103 +203,95 @@ def _type_variable(walker: Walker, value: Any) -> None:
 @handles_named("open file")
 def _stream(walker: Walker, value: object) -> None:
     for name in ("stdin", "stdout", "stderr"):
-        if value in (getattr(sys, name), getattr(sys, f"__{name}__")):
+        if value is getattr(sys, name) or value is getattr(sys, f"__{name}__"):
             walker.token(b"E", name)
             return
     if not walker.seen(value):
         walker.without_value("open file")
 
 
-# --- built-in types that classes of the notebook extend: their content, without what the class adds ------------------
+# --- built-in types that classes of the notebook extend: their content, without what the class adds -------
 
 
-def _sequence_content(walker: Walker, value: Any) -> None:
-    base = list if isinstance(value, list) else tuple
+# Each takes the base whose content it reads, by that base's own methods: overrides are not called.
+
+
+def _sequence_content(walker: Walker, value: Any, base: Any) -> None:
     items = [base.__getitem__(value, at) for at in range(base.__len__(value))]
     walker.token(b"L", base.__name__, len(items))
     for item in items:
         walker.walk(item)
 
 
-def _mapping_content(walker: Walker, value: Any) -> None:
-    base: Any = collections.OrderedDict if isinstance(value, collections.OrderedDict) else dict
+def _mapping_content(walker: Walker, value: Any, base: Any) -> None:
     walker.token(b"D", base.__name__, dict.__len__(value))
     for key, item in list(base.items(value)):
         walker.walk(key)
         walker.walk(item)
-    if isinstance(value, collections.defaultdict):
-        walker.walk(collections.defaultdict.__dict__["default_factory"].__get__(value))
+    if base is collections.defaultdict:
+        walker.walk(base.__dict__["default_factory"].__get__(value))
 
 
-def _deque_content(walker: Walker, value: Any) -> None:
-    walker.token(b"Q", collections.deque.__dict__["maxlen"].__get__(value), collections.deque.__len__(value))
-    for item in list(collections.deque.__iter__(value)):
+def _deque_content(walker: Walker, value: Any, base: Any) -> None:
+    walker.token(b"Q", base.__dict__["maxlen"].__get__(value), base.__len__(value))
+    for item in list(base.__iter__(value)):
         walker.walk(item)
 
 
-def _set_content(walker: Walker, value: Any) -> None:
-    base: Any = set if isinstance(value, set) else frozenset
+def _set_content(walker: Walker, value: Any, base: Any) -> None:
     members(walker, b"S" + base.__name__.encode(), list(base.__iter__(value)))
 
 
-def _scalar_content(walker: Walker, value: Any) -> None:
-    kind: Any = next(kind for kind in (int, float, complex, str, bytes) if isinstance(value, kind))
-    plain = {
-        int: lambda: int.__int__(value),
-        float: lambda: float.__float__(value),
-        complex: lambda: (
-            complex.__complex__(value) if hasattr(complex, "__complex__") else complex.__pos__(value)
-        ),
-        str: lambda: str.__str__(value),
-        bytes: lambda: bytes.__getitem__(value, slice(None)),
-    }[kind]()
-    walker.token(b"A", plain)
+def _number_content(walker: Walker, value: Any, base: Any) -> None:
+    walker.token(b"A", (base.__pos__ if base is complex else base.__dict__[f"__{base.__name__}__"])(value))
 
 
-def _bytearray_content(walker: Walker, value: Any) -> None:
+def _text_content(walker: Walker, value: Any, base: Any) -> None:
+    walker.token(b"A", base.__getitem__(value, slice(None)))
+
+
+def _bytearray_content(walker: Walker, value: Any, base: Any) -> None:
     walker.token(b"y")
-    walker.content(memoryview(value), bytearray.__len__(value))
+    walker.content(memoryview(value), base.__len__(value))
 
 
-def _exception_content(walker: Walker, value: BaseException) -> None:
-    parts = BaseException.__dict__
+def _exception_content(walker: Walker, value: BaseException, base: Any) -> None:
+    parts = base.__dict__
     walker.walk(parts["args"].__get__(value))
-    for base in type(value).__mro__:
-        if base.__module__ == "builtins" and base not in (BaseException, Exception, object):
-            for name, item in base.__dict__.items():
-                if isinstance(item, (types.MemberDescriptorType, types.GetSetDescriptorType)):
+    for kind in mro_of(type(value)):
+        if module_of(kind) == "builtins" and kind not in (BaseException, Exception, object):
+            for name, item in dict_of(kind).items():
+                if type(item) is types.MemberDescriptorType or type(item) is types.GetSetDescriptorType:
                     walker.atom(name)
                     try:
                         walker.walk(item.__get__(value))
                     except AttributeError:
                         walker.token(b"0")
-    walker.walk(parts["__cause__"].__get__(value))
-    walker.walk(parts["__context__"].__get__(value))
-    walker.walk(parts["__suppress_context__"].__get__(value))
+    for name in ("__cause__", "__context__", "__suppress_context__"):
+        walker.walk(parts[name].__get__(value))
     if parts["__traceback__"].__get__(value) is not None:
         walker.without_value("exception with a traceback")
 
 
-def _moment_content(walker: Walker, value: Any) -> None:
-    base: Any = next(
-        kind for kind in (datetime.datetime, datetime.date, datetime.time) if isinstance(value, kind)
-    )
+def _moment_content(walker: Walker, value: Any, base: Any) -> None:
     walker.token(b"h", base.__name__, base.isoformat(value))
     if base is not datetime.date:
         walker.atom(base.__dict__["fold"].__get__(value))
         walker.walk(base.__dict__["tzinfo"].__get__(value))
 
 
-HANDLERS_OF_BASES.update(dict.fromkeys((list, tuple), _sequence_content))
-HANDLERS_OF_BASES.update(
-    dict.fromkeys((dict, collections.OrderedDict, collections.defaultdict), _mapping_content)
-)
-HANDLERS_OF_BASES.update(dict.fromkeys((set, frozenset), _set_content))
-HANDLERS_OF_BASES.update(dict.fromkeys((int, float, complex, str, bytes), _scalar_content))
-HANDLERS_OF_BASES.update(dict.fromkeys((datetime.datetime, datetime.date, datetime.time), _moment_content))
-HANDLERS_OF_BASES[collections.deque] = _deque_content
-HANDLERS_OF_BASES[bytearray] = _bytearray_content
-HANDLERS_OF_BASES[BaseException] = _exception_content
+for _content, *_bases in (
+    (_sequence_content, list, tuple),
+    (_mapping_content, collections.OrderedDict, collections.defaultdict, dict),
+    (_deque_content, collections.deque),
+    (_set_content, set, frozenset),
+    (_number_content, int, float, complex),
+    (_text_content, str, bytes),
+    (_bytearray_content, bytearray),
+    (_moment_content, datetime.datetime, datetime.date, datetime.time),
+    (_exception_content, BaseException),
+):
+    HANDLERS_OF_BASES.update(dict.fromkeys(_bases, _content))
 
 
 @handles(collections.OrderedDict, collections.defaultdict, collections.Counter, collections.deque)
@@ -273,7 +299,8 @@ def _collection(walker: Walker, value: Any) -> None:
     if walker.seen(value):
         return
     class_token(walker, type(value))
-    (_deque_content if isinstance(value, collections.deque) else _mapping_content)(walker, value)
+    base = next(kind for kind in type(value).__mro__ if kind in HANDLERS_OF_BASES)
+    HANDLERS_OF_BASES[base](walker, value, base)
     state(walker, value)
 
 

@@ -1,7 +1,7 @@
 """The digest of values with too many objects to walk: of a pickle stream, written at C speed.
 
-It can never equal a structural digest, and it sees string identity, so it is steady only for values made the same way.
-A class of the notebook that customises pickling could hide state from it: such values stay opaque.
+It can never equal a structural digest, and it sees string identity, so it is steady only for values made the
+same way. A class of the notebook that customises pickling could hide state from it: such values stay opaque.
 """
 
 from __future__ import annotations

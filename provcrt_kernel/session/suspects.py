@@ -1,6 +1,8 @@
-"""Which classes may lose something when they are pickled: those whose authors, here, took pickling into their own hands.
+"""Which classes may lose something when they are pickled: those whose authors, here, took pickling into their
+own hands.
 
-Libraries are trusted to pickle what they hold; a notebook is not. The code named here also runs when a stream is read.
+Libraries are trusted to pickle what they hold; a notebook is not. The code named here also runs when a stream
+is read.
 """
 
 from __future__ import annotations
@@ -42,7 +44,9 @@ def suspect(kind: type) -> str | None:
     bases = mro_of(kind)
     hooks = _PICKLING if _BUILT_IN.isdisjoint(bases) else _PICKLING + _REBUILDING
     for base in bases:
-        if class_home(base) in ("notebook", "local") and any(_ours(dict_of(base).get(hook)) for hook in hooks):
+        if class_home(base) in ("notebook", "local") and any(
+            _ours(dict_of(base).get(hook)) for hook in hooks
+        ):
             return full_name(kind)
     reducer = copyreg.dispatch_table.get(kind)
     return full_name(kind) if _ours(reducer) else None
@@ -51,7 +55,9 @@ def suspect(kind: type) -> str | None:
 def suspect_class(cls: type) -> str | None:
     """The full name of a class whose own copy may differ from it: an enum that computes its members."""
     if issubclass(type(cls), enum.EnumMeta) and any(
-        _ours(dict_of(base).get(hook)) for base in mro_of(cls) for hook in ("__init__", "__new__", "_missing_")
+        _ours(dict_of(base).get(hook))
+        for base in mro_of(cls)
+        for hook in ("__init__", "__new__", "_missing_")
     ):
         return full_name(cls)
     return None

@@ -1,7 +1,7 @@
 """What pandas objects hold, for the stream: which arrays each block or index owns.
 
-Under copy on write two tables may lie on the same memory, and a counter in pandas says so. A stream does not carry that
-counter, so each block gets memory of its own; indexes never change and may go on sharing.
+Under copy on write two tables may lie on the same memory, and a counter in pandas says so. A stream does not
+carry that counter, so each block gets memory of its own; indexes never change and may go on sharing.
 """
 
 from __future__ import annotations
@@ -11,7 +11,22 @@ from typing import Any
 from .objects import instance_dict
 
 _PARTS = ("_ndarray", "_data", "_mask", "_left", "_right", "_sparse_values", "_codes")
-_PANDAS_OWN = frozenset({"_mgr", "_attrs", "_flags", "_item_cache", "_cacher", "_name", "_is_copy", "_cache", "_index"})
+_PANDAS_OWN = frozenset(
+    {
+        "_mgr",
+        "_attrs",
+        "attrs",
+        "_typ",
+        "_metadata",
+        "_flags",
+        "_item_cache",
+        "_cacher",
+        "_name",
+        "_is_copy",
+        "_cache",
+        "_index",
+    }
+)
 
 
 def owned_arrays(values: Any) -> list[Any]:

@@ -1,8 +1,9 @@
 """A structural walk over a value: what is visited becomes bytes, and the bytes become a digest.
 
-The walk is prefix-free (every token tells its own length), sees exact types (1, True and 1.0 differ), counts aliasing
-(a mutable object met again is a reference to its first visit) and never runs code of the notebook. Modules beside this
-one say how each kind of object is visited; they register a `Handler` by exact type or by the name of a base class.
+The walk is prefix-free (every token tells its own length), sees exact types (1, True and 1.0 differ), counts
+aliasing (a mutable object met again is a reference to its first visit) and never runs code of the notebook.
+Modules beside this one say how each kind of object is visited; they register a `Handler` by exact type or by
+the name of a base class.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ class Regions:
         self._count = 0
 
     def place(self, low: int, high: int, start: int, strides: tuple[int, ...]) -> list[tuple[object, ...]]:
-        """Add an array's memory [low, high); where it lies in relation to those met before that it overlaps."""
+        """Add an array's memory [low, high); where it lies in those met before, if it overlaps any."""
         ranges = self._ranges
         at = bisect_left(ranges, (low,))
         if at and ranges[at - 1][1] > low:
@@ -137,11 +138,11 @@ class Walker:
         else:
             handler(self, value)
 
-    def atom(self, value: object) -> None:
-        """Write one atom, or a flat container of atoms: marshal's version 2 sees neither identity nor interning."""
+    def atom(self, value: Any) -> None:
+        """Write an atom, or a flat container of atoms: marshal 2 sees neither identity nor interning."""
         self.out.append(marshal.dumps(value, 2))
 
-    def token(self, tag: bytes, *atoms: object) -> None:
+    def token(self, tag: bytes, *atoms: Any) -> None:
         """Write a tag of the walk's own (marshal never starts with 0xff) and what tells its kind apart."""
         self.out.append(b"\xff" + tag + marshal.dumps(atoms, 2))
 
@@ -169,7 +170,7 @@ class Walker:
         return False
 
     def temporary(self, value: object, owner: object = None) -> None:
-        """Visit something that was made for the walk; of what it holds, only `owner`'s own parts have an identity."""
+        """Visit what was made for the walk: in it only `owner`'s own parts have an identity."""
         self.keep.append(value)
         own = _referents(owner) if owner is not None else frozenset()
         fresh, self.fresh = self.fresh, own
@@ -206,7 +207,7 @@ class Walker:
 
 
 def handler_for(kind: type) -> Handler:
-    """The handler of a type without one of its own: opaque kinds first, then known bases, then plain objects."""
+    """The handler of a type that has none of its own: opaque kinds, known bases, plain objects."""
     reason = opaque_reason(kind)
     if reason is not None:
         return SPECIALS.get(reason) or _opaque(reason)
@@ -237,7 +238,7 @@ def _referents(owner: object) -> frozenset[int]:
     return frozenset(map(id, own))
 
 
-# --- containers ------------------------------------------------------------------------------------------------------
+# --- containers -------------------------------------------------------------------------------------------
 
 
 @handles(list)
@@ -291,18 +292,24 @@ def _frozenset(walker: Walker, value: frozenset[object]) -> None:
         members(walker, b"Z", value)
 
 
-def members(walker: Walker, tag: bytes, value: Iterable[object]) -> None:
-    """Write a set's members: in their order where hashing repeats it (a reader who iterates sees it), else sorted."""
-    items = list(value)
+def members(walker: Walker, tag: bytes, value: Iterable[Any]) -> None:
+    """Write a set's members: in their order where hashing repeats it, as a reader sees it; else sorted."""
+    items: list[Any] = list(value)
     if _STEADY.issuperset(map(type, items)):
         walker.token(tag)
         walker.atom(items)
+        return
+    if all(map(_is_steady, items)):
+        walker.token(tag + b"s", len(items))
+        for item in items:
+            walker.walk(item)
         return
     if ATOMS.issuperset(map(type, items)):
         walker.token(tag + b"a")
         walker.out.append(marshal.dumps(frozenset(items), 2))
         return
-    # By address, or by code of the notebook, which is not asked: no order of its own. Each member is written alone.
+    # By address, or by code of the notebook, which is not asked: no order of its own. Each member is written
+    # alone.
     chunks: list[bytes] = []
     out = walker.out
     order = sorted(items, key=_shape)
@@ -315,8 +322,13 @@ def members(walker: Walker, tag: bytes, value: Iterable[object]) -> None:
     walker.out.extend(sorted(chunks))
 
 
+def _is_steady(item: object) -> bool:
+    return type(item) in _STEADY or (type(item) is tuple and _STEADY.issuperset(map(type, item)))
+
+
 def _shape(item: object) -> tuple[str, bytes]:
-    # A steady order to visit in, so that references inside of the members get the same numbers in every process.
+    # A steady order to visit in, so that references inside of the members get the same numbers in every
+    # process.
     alone = Walker({}, 10_000)
     try:
         alone.walk(item)
