@@ -155,7 +155,7 @@ def doctor(json: Json = False) -> None:
         if found.store_problem:
             print(f"store   {found.store_problem}")
     if not found.well:
-        _fail("cells will not all be recorded here: see the lines above" if not json else "not all is well")
+        _fail("cells will not all be recorded here: see what is said above")
 
 
 @app.command()
@@ -265,3 +265,7 @@ def _size(count: float) -> str:
             return f"{count:.3g} {unit}"
         count /= 1000
     return f"{count:.3g} GB"
+
+
+if __name__ == "__main__":
+    main()

@@ -54,22 +54,31 @@ def from_bytes(source: bytes, path: Path) -> NotebookNode:
     """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about ids that are missing, which we give below
+            warnings.simplefilter("ignore")  # about ids that are missing
             raw = nbformat.reads(source.decode(), as_version=nbformat.NO_CONVERT)
             named = (raw.get("nbformat", 0), raw.get("nbformat_minor", 0)) >= (4, 5)
             notebook = nbformat.convert(raw, 4)
+            _name_cells(notebook, named)
             nbformat.validate(notebook)
     except Exception as cause:  # nbformat and jsonschema raise many kinds, and a file can be anything
         raise ProjectError.not_a_notebook(path, str(cause).strip().partition("\n")[0][:100]) from cause
-    for number, cell in enumerate(notebook.cells):
-        if not named:
-            cell["id"] = f"cell-{number}"  # nbformat's own would be random, and another one each time
-    language = notebook.metadata.get("kernelspec", {}).get("language") or notebook.metadata.get(
-        "language_info", {}
-    ).get("name", "python")
+    told = notebook.metadata
+    language = told.get("kernelspec", {}).get("language") or told.get("language_info", {}).get(
+        "name", "python"
+    )
     if language.lower() not in ("python", "ipython"):
         raise ProjectError.not_a_notebook(path, f"its language is {language}")
     return notebook
+
+
+def _name_cells(notebook: NotebookNode, named: bool) -> None:
+    """Give ids to the cells that have none of their own; nbformat's would be others each time."""
+    seen: set[str] = set()
+    for number, cell in enumerate(notebook.cells):
+        if not named or not cell.get("id") or cell["id"] in seen:
+            cell["id"] = f"cell-{number}"
+        seen.add(cell["id"])
+    notebook["nbformat_minor"] = max(5, notebook["nbformat_minor"])  # the first to know ids
 
 
 def title(source: str) -> str:

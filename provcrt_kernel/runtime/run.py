@@ -109,28 +109,36 @@ class _Run:
     async def whole(self) -> Ran:
         """Run it."""
         started = time.time()
-        error = None
+        # What the kernel's process says itself is no output of a cell; its last line tells why it died.
+        with tempfile.TemporaryFile() as said:
+            try:
+                error = await self._attempt(said)
+            except Exception as cause:
+                if self._interrupted:
+                    raise KeyboardInterrupt from None
+                if not self._number:
+                    raise ProjectError.kernel_did_not_start(_last_line(said) or str(cause)) from cause
+                if isinstance(cause, DeadKernelError):
+                    raise ProjectError.kernel_died(self._number, _last_line(said)) from cause
+                raise
+            except asyncio.CancelledError:
+                if self._interrupted:
+                    raise KeyboardInterrupt from None
+                raise
+        return Ran(tuple(self._cells), started, time.time() - started, error)
+
+    async def _attempt(self, said: IO[bytes]) -> str | None:
+        """Start the kernel, run the cells, end the kernel; return the error that a cell ended it with."""
         # The kernel knows a notebook by the variable that Jupyter's server sets.
         environ = {**os.environ, "JPY_SESSION_NAME": str(self._path)}
-        # What the kernel's process says itself is no output of a cell; its last line tells why it died.
-        said = tempfile.TemporaryFile()
+        folder = str(self._path.parent)
         try:
-            folder = str(self._path.parent)
             await self._client.async_execute(cwd=folder, env=environ, stdout=said, stderr=said)
         except CellExecutionError as cause:
-            error = f"cell {self._number} raised {cause.ename}: {cause.evalue}".splitlines()[0]
-        except (Exception, asyncio.CancelledError) as cause:
-            if self._interrupted:
-                raise KeyboardInterrupt from None
-            if not self._number and isinstance(cause, Exception):
-                raise ProjectError.kernel_did_not_start(_last_line(said) or str(cause)) from cause
-            if isinstance(cause, DeadKernelError):
-                raise ProjectError.kernel_died(self._number, _last_line(said)) from cause
-            raise
+            return f"cell {self._number} raised {cause.ename}: {cause.evalue}".splitlines()[0]
         finally:
-            said.close()
             atexit.unregister(self._client._cleanup_kernel)  # nbclient forgets it where no kernel starts
-        return Ran(tuple(self._cells), started, time.time() - started, error)
+        return None
 
     def _ready(self, **_: Any) -> None:
         """Take over Ctrl-C from nbclient, which would end the kernel and go on waiting for it."""
