@@ -23,7 +23,7 @@ PROGRAMS = {
     "pipe": "ls -l files | sort | tr a b > listing",
     "git": "git init -q . && git add files && git -c user.name=a -c user.email=a@b commit -qm x && git status",
     "gcc": "gcc -o hello hello.c && ./hello",
-    "sqlite": f"{sys.executable} -c 'import sqlite3; c = sqlite3.connect(\"d.db\"); c.execute(\"create table t(a)\"); c.commit()'",
+    "sqlite": f'{sys.executable} -c \'import sqlite3; c = sqlite3.connect("d.db"); c.execute("create table t(a)"); c.commit()\'',
     "fork": f"{sys.executable} m.py fork",
     "spawn": f"{sys.executable} m.py spawn",
     "threads": f"{sys.executable} t.py",
@@ -68,7 +68,9 @@ def expected(log: str, cwd: str) -> tuple[set[str], set[str], set[str]]:
             if not text.startswith("/") and not place and name not in ("symlink", "symlinkat"):
                 base = cwd
             full = os.path.join(base or cwd, text)
-            path = os.path.join(os.path.realpath(os.path.dirname(full.rstrip("/"))), os.path.basename(full.rstrip("/")))
+            path = os.path.join(
+                os.path.realpath(os.path.dirname(full.rstrip("/"))), os.path.basename(full.rstrip("/"))
+            )
             path = os.path.normpath(path)
             if path.startswith(QUIET) or "__pycache__" in path:
                 continue
@@ -94,7 +96,18 @@ def test_no_path_is_missed(tmp_path: Path) -> None:
         (folder / "hello.c").write_text('#include <stdio.h>\nint main(void) { puts("hello"); return 0; }\n')
         (folder / "m.py").write_text(POOL)
         (folder / "t.py").write_text(THREADS)
-        trace = ["strace", "-f", "-y", "-qq", "-s", "4096", "-e", "trace=%file", "-o", str(root / f"{name}.log")]
+        trace = [
+            "strace",
+            "-f",
+            "-y",
+            "-qq",
+            "-s",
+            "4096",
+            "-e",
+            "trace=%file",
+            "-o",
+            str(root / f"{name}.log"),
+        ]
         body += f"with span({name!r}):\n"
         body += f"    subprocess.run({[*trace, 'sh', '-c', command]!r}, cwd={str(folder)!r}, check=True)\n"
     spans = traced(body, tmp_path, ignore=(f"{root}/*.log",))
@@ -134,9 +147,13 @@ def _joined(log: str) -> list[str]:
 
 
 def test_processes_of_a_pipeline(tmp_path: Path) -> None:
-    (span,) = traced("with span('x'):\n    subprocess.run('ls / | sort | tr a b > /dev/null', shell=True)", tmp_path)
+    (span,) = traced(
+        "with span('x'):\n    subprocess.run('ls / | sort | tr a b > /dev/null', shell=True)", tmp_path
+    )
     programs = [process.argv for process in span.processes]
-    assert sorted(programs) == sorted([("/bin/sh", "-c", "ls / | sort | tr a b > /dev/null"), ("ls", "/"), ("sort",), ("tr", "a", "b")])
+    assert sorted(programs) == sorted(
+        [("/bin/sh", "-c", "ls / | sort | tr a b > /dev/null"), ("ls", "/"), ("sort",), ("tr", "a", "b")]
+    )
     shell = next(process for process in span.processes if process.argv[0] == "/bin/sh")
     assert {process.parent for process in span.processes if process is not shell} == {shell.pid}
     assert all(process.ended is not None and process.ended >= process.started for process in span.processes)

@@ -61,7 +61,15 @@ CASES = {
     "rename": ("os.rename('a', 'n')", {"a": "rd", "n": "w"}),
     "rename a directory": (
         "os.rename('dir', 'n')",
-        {"dir": "sd", "dir/c": "rd", "dir/deep": "sd", "dir/deep/d": "rd", "n": "w", "n/c": "w", "n/deep/d": "w"},
+        {
+            "dir": "sd",
+            "dir/c": "rd",
+            "dir/deep": "sd",
+            "dir/deep/d": "rd",
+            "n": "w",
+            "n/c": "w",
+            "n/deep/d": "w",
+        },
     ),
     "link": ("os.link('a', 'n')", {"a": "r", "n": "sw"}),
     "symlink": ("os.symlink('a', 'n')", {"n": "sw", "a": ""}),
@@ -87,7 +95,10 @@ CASES = {
         "f = open('a'); os.stat(f'/proc/self/fd/{f.fileno()}'); open('/dev/fd/' + str(f.fileno())).read()",
         {"a": "rs"},
     ),
-    "chdir": ("os.chdir('dir'); open('c').read(); os.chdir('..'); open('b').read()", {"dir/c": "r", "b": "r"}),
+    "chdir": (
+        "os.chdir('dir'); open('c').read(); os.chdir('..'); open('b').read()",
+        {"dir/c": "r", "b": "r"},
+    ),
     "in a thread": (
         "t = threading.Thread(target=lambda: open('a').read()); t.start(); t.join()",
         {"a": "r"},
@@ -149,7 +160,11 @@ def test_details(world: Path, tmp_path: Path) -> None:
     a = found[f"{world}/a"]
     assert a.before_digest == old
     assert a.first is not None
-    assert (a.first.size, a.first.mtime_ns, a.first.ino) == (old_stat.st_size, old_stat.st_mtime_ns, old_stat.st_ino)
+    assert (a.first.size, a.first.mtime_ns, a.first.ino) == (
+        old_stat.st_size,
+        old_stat.st_mtime_ns,
+        old_stat.st_ino,
+    )
     assert (a.by_kernel, a.by_child) == (True, False)
     assert found[f"{world}/dir"].listing == digest(b"c\0deep")  # as it was before the span
     assert found[f"{world}/dir"].listing_except == ("n",)

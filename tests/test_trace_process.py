@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from tracing import by_path, children, flags, script, spans_of, start, traced
 
-from provcrt_kernel.trace import attach
+from provcrt_kernel.trace import attach, decode
 
 
 def until(condition: object, seconds: float = 20.0) -> None:
@@ -115,9 +115,15 @@ def test_the_kernel_dies_with_the_keeper(group: bool, tmp_path: Path, ready: Pat
 
 
 def test_the_kernel_dies_with_who_started_the_keeper(tmp_path: Path, ready: Path) -> None:
-    path = script(READY.format(ready=str(ready)) + "assert 'JPY_PARENT_PID' not in os.environ; time.sleep(60)", tmp_path)
+    path = script(
+        READY.format(ready=str(ready)) + "assert 'JPY_PARENT_PID' not in os.environ; time.sleep(60)", tmp_path
+    )
     starter = subprocess.Popen(
-        [sys.executable, "-c", f"import subprocess, sys, time; subprocess.Popen([sys.executable, {str(path)!r}]); time.sleep(60)"],
+        [
+            sys.executable,
+            "-c",
+            f"import subprocess, sys, time; subprocess.Popen([sys.executable, {str(path)!r}]); time.sleep(60)",
+        ],
         env={**os.environ, "JPY_PARENT_PID": "1"},
     )
     until(ready.exists)
@@ -197,8 +203,12 @@ with span("later"):
 def test_nested(tmp_path: Path) -> None:
     inner = tmp_path / "inner"
     inner.mkdir()
-    path = script("assert tracer.mechanism == 'none'; print(tracer.reason)\nwith span('i'): pass", inner, untraced=True)
-    (outer,) = traced(f"with span('o'):\n    subprocess.run([sys.executable, {str(path)!r}], check=True)", tmp_path)
+    path = script(
+        "assert tracer.mechanism == 'none'; print(tracer.reason)\nwith span('i'): pass", inner, untraced=True
+    )
+    (outer,) = traced(
+        f"with span('o'):\n    subprocess.run([sys.executable, {str(path)!r}], check=True)", tmp_path
+    )
     assert outer.complete
     (span,) = spans_of(inner)
     assert not span.complete
@@ -237,7 +247,11 @@ def test_entropy_and_network(tmp_path: Path) -> None:
         tmp_path,
     )
     assert (none.entropy, some.entropy, device.entropy) == (0, 1, 1)
-    assert [(e.address, e.own) for e in talk.endpoints] == [("127.0.0.1", True), ("127.0.0.1", False), ("192.0.2.1", False)]
+    assert [(e.address, e.own) for e in talk.endpoints] == [
+        ("127.0.0.1", True),
+        ("127.0.0.1", False),
+        ("192.0.2.1", False),
+    ]
     assert flags(by_path(talk)["/nowhere/socket"]) == "s"
 
 
@@ -268,3 +282,69 @@ def test_escapes_are_told(tmp_path: Path) -> None:
     (root,) = traced("with span('x'):\n    subprocess.run(['chroot', '/', 'true'])", tmp_path)
     assert not root.complete
     assert "names mean" in root.problems[0]
+
+
+COMMAND = """
+import os, sys
+from provcrt_kernel.trace import encode, run_traced
+status, span = run_traced({argv!r}, cwd={cwd!r}, env={env!r})
+open({out!r}, "wb").write(encode(span))
+print("status", status, flush=True)
+"""
+
+
+@pytest.mark.parametrize(
+    ("argv", "status"),
+    [
+        (["sh", "-c", "cat; cat in >&2; echo x > out; ls | sort > /dev/null; exit 5"], 5),
+        (["sh", "-c", "kill -9 $$"], -9),
+        (["no-such-command"], 127),
+    ],
+)
+def test_a_command_without_a_kernel(argv: list[str], status: int, tmp_path: Path) -> None:
+    folder = tmp_path.resolve() / "folder"
+    folder.mkdir()
+    (folder / "in").write_text("content")
+    env = {"PATH": "/usr/bin:/bin"}
+    code = COMMAND.format(argv=argv, cwd=str(folder), env=env, out=str(tmp_path / "span"))
+    done = subprocess.run(
+        [sys.executable, "-c", code], input=b"piped", capture_output=True, timeout=60, check=True
+    )
+    assert done.stdout.endswith(f"status {status}\n".encode())
+    span = decode((tmp_path / "span").read_bytes())
+    if status == 127:
+        assert b"not found" in done.stderr
+        return
+    assert span.complete
+    assert span.processes[0].argv == tuple(argv)
+    if status == 5:
+        assert (done.stdout, done.stderr) == (b"pipedstatus 5\n", b"content")
+        found = by_path(span)
+        assert (flags(found[f"{folder}/in"]), flags(found[f"{folder}/out"])) == ("r", "w")
+        assert not [path for path in found if "site-packages" in path]
+        assert {process.parent for process in span.processes} == {0, span.processes[0].pid}
+
+
+def test_files_that_stay_mapped(tmp_path: Path) -> None:
+    root = tmp_path.resolve()
+    for name in ("shared", "private", "written"):
+        (root / name).write_bytes(b"x" * 4096)
+    (span,) = traced(
+        f"""
+        import mmap
+        def map_it(name, mode, **how):
+            with open(f"{root}/" + name, mode) as file:
+                return mmap.mmap(file.fileno(), 0, **how)
+        maps = [map_it("shared", "rb", access=mmap.ACCESS_READ), map_it("private", "rb", access=mmap.ACCESS_COPY),
+                map_it("written", "r+b")]
+        with span("x"):
+            maps[2][:1] = b"y"
+        """,
+        tmp_path,
+    )
+    assert {Path(a.path).name: flags(a) for a in span.accesses} == {
+        "shared": "r",
+        "private": "r",
+        "written": "rw",
+    }
+    assert [bool(a.problems) for a in span.accesses] == [False, False, True]

@@ -86,7 +86,10 @@ def children(pid: int) -> list[int]:
     found = []
     for entry in os.listdir("/proc"):
         with contextlib.suppress(OSError):
-            if entry.isdigit() and int(Path(f"/proc/{entry}/stat").read_text().rpartition(")")[2].split()[1]) == pid:
+            if (
+                entry.isdigit()
+                and int(Path(f"/proc/{entry}/stat").read_text().rpartition(")")[2].split()[1]) == pid
+            ):
                 found.append(int(entry))
     return found
 

@@ -1,5 +1,6 @@
 """What processes did: filter, supervisor, decode, spans of accesses; knows Linux, not Python sessions."""
 
+from provcrt_kernel.trace.command import run_traced
 from provcrt_kernel.trace.process import supervise
 from provcrt_kernel.trace.span import Access, Endpoint, Process, Span, Stat, decode, encode
 from provcrt_kernel.trace.tracer import Tracer, Untraced, attach
@@ -15,5 +16,6 @@ __all__ = [
     "attach",
     "decode",
     "encode",
+    "run_traced",
     "supervise",
 ]

@@ -1,21 +1,27 @@
-"""Files that stay open from one span to the next: no call names them again, so they are compared at the barriers.
+"""Files that stay open or mapped from one span to the next: no call names them again, so they are compared.
 
-Promise: an idle descriptor costs a look and is silent; one that was used in the span is an access of it. Source:
-proc_pid_fd(5), proc_pid_fdinfo(5).
+Promise: an idle descriptor costs a look and is silent; one that was used in the span is an access of it. Memory
+cannot be watched, so a file that was mapped before is read in every span, and changed if it is mapped to be.
+Sources: proc_pid_fd(5), proc_pid_fdinfo(5), proc_pid_maps(5).
 """
 
 from __future__ import annotations
 
 import os
+import re
 import stat
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from provcrt_kernel.trace.ledger import Ledger
-    from provcrt_kernel.trace.paths import Quiet
     from provcrt_kernel.trace.tasks import Task
+
+_MAPPING = re.compile(rb"^\S+ (....) \S+ \S+ [1-9]\d* +(/.*)$", re.MULTILINE)
+_SYSTEM = (b"/usr/", b"/var/cache/")  # locales and fonts lie mapped in every process
+_UNKNOWN = "it was open since before the span: its old content is unknown"
+_MAPPED = "it is mapped for writing since before the span: whether it changed is unknown"
 
 
 class _Held(NamedTuple):
@@ -26,27 +32,68 @@ class _Held(NamedTuple):
     by: int
 
 
-class Descriptors:
-    """What the traced processes held open when the span began."""
+class _Mapped(NamedTuple):
+    seen: os.stat_result
+    written: bool
+    by: int
 
-    def __init__(self, quiet: Quiet) -> None:
+
+class Descriptors:
+    """What the traced processes held open or mapped when the span began.
+
+    Parameters
+    ----------
+    quiet : callable
+        Says of a real path whether it is nobody's input.
+    """
+
+    def __init__(self, quiet: Callable[[bytes], bool]) -> None:
         self._quiet = quiet
         self._held: dict[tuple[int, bytes], _Held] = {}
+        self._mapped: dict[bytes, _Mapped] = {}
 
     def begin(self, tasks: Iterable[Task]) -> None:
-        """Remember what is open."""
+        """Remember what is open, and what is mapped."""
+        tasks = list(tasks)
         self._held = self._scan(tasks)
+        self._mapped = {}
+        for task in tasks:
+            self._maps(task)
 
     def end(self, ledger: Ledger, tasks: Iterable[Task]) -> None:
         """Report what was open all the time, or was closed in the span, and may have been used."""
-        if not self._held:
-            return
-        now = self._scan(tasks)
+        now = self._scan(tasks) if self._held else {}
         for key, before in self._held.items():
             after = now.get(key)
             if after is not None and (after.path, after.seen.st_ino) != (before.path, before.seen.st_ino):
                 after = None  # the number was used again
             _report(ledger, before, after)
+        for path, mapped in self._mapped.items():
+            if mapped.written:
+                for entry in ledger.change(path, mapped.seen, mapped.by, reads=True):
+                    entry.problems += (_MAPPED,)
+            else:
+                ledger.read(path, mapped.seen, mapped.by)
+
+    def _maps(self, task: Task) -> None:
+        try:
+            with open(b"/proc/%d/maps" % task.pid, "rb") as file:
+                rows = _MAPPING.findall(file.read())
+        except OSError:
+            return
+        programs = {path for rights, path in rows if rights[2:3] == b"x"}
+        for rights, path in set(rows):
+            if path in programs or path.startswith(_SYSTEM) or self._quiet(path):
+                continue
+            try:
+                seen = os.stat(path)
+            except OSError:
+                continue  # removed: only this process can reach it
+            if stat.S_ISREG(seen.st_mode):
+                before = self._mapped.get(path)
+                written = rights[1:2] + rights[3:4] == b"ws" or (before is not None and before.written)
+                by = task.by | (before.by if before is not None else 0)
+                self._mapped[path] = _Mapped(seen, written, by)
 
     def _scan(self, tasks: Iterable[Task]) -> dict[tuple[int, bytes], _Held]:
         found = {}
@@ -89,4 +136,4 @@ def _report(ledger: Ledger, before: _Held, after: _Held | None) -> None:
             ledger.read(path, before.seen, before.by)
     elif not same or (after is not None and moved):
         for entry in ledger.change(path, before.seen, before.by, reads=True):
-            entry.problems += ("it was open since before the span: its old content is unknown",)
+            entry.problems += (_UNKNOWN,)

@@ -57,8 +57,7 @@ class Files:
 
     def _resolve(self, text: bytes, follow: bool, by: int, tid: int) -> tuple[bytes, Look, bool]:
         self._by = by
-        place, steady = self._resolver.resolve(text, follow, tid)
-        return place.path, place.stat, steady
+        return self._resolver.resolve(text, follow, tid)
 
     def _forget(self) -> None:
         """Links or directories change: what was resolved, and what was seen, is void."""

@@ -27,27 +27,38 @@ _GRAIN_NS = 20_000_000  # a file's clock ticks every 4 to 10 ms: younger stamps 
 
 
 class Entry:
-    """What is known of one path; mutable until the span closes."""
+    """What is known of one path; mutable until the span closes. The attributes are those of `Access`, and:
 
-    __slots__ = (
-        "before", "by", "changed", "created", "excepted", "executed", "first", "link", "listed", "listing",
-        "path", "pending", "problems", "read", "seen_ns", "stated", "tolerant", "touched",
-    )  # fmt: skip
+    Attributes
+    ----------
+    changed : bool
+        The span has changed it: what it asks for from now on is its own work.
+    created : bool
+        It was absent when the span made it, and that mattered.
+    touched : bool
+        It was changed otherwise than by an opening that may have written nothing.
+    pending : bool
+        A worker has yet to find `before`.
+    by : int
+        `CHILD`, `KERNEL` or both.
+    seen_ns : int
+        When it was first changed.
+    """
+
+    # defaults of the class: most entries are made to hold three attributes, by the ten thousand
+    read = stated = executed = listed = False
+    changed = created = touched = tolerant = pending = False
+    link: bytes | None = None
+    before: str | None = None
+    listing: str | None = None
+    excepted: tuple[bytes, ...] = ()
+    problems: tuple[str, ...] = ()
+    by = 0
+    seen_ns = 0
 
     def __init__(self, path: bytes, first: Look) -> None:
         self.path = path
         self.first = first
-        self.read = self.stated = self.executed = self.listed = False
-        self.changed = self.created = self.tolerant = False
-        self.touched = False  # changed other than by an opening that may have written nothing
-        self.link: bytes | None = None
-        self.before: str | None = None
-        self.listing: str | None = None
-        self.excepted: tuple[bytes, ...] = ()
-        self.by = 0
-        self.problems: tuple[str, ...] = ()
-        self.pending = False  # a worker has yet to find `before`
-        self.seen_ns = 0
 
 
 CHILD, KERNEL = 1, 2

@@ -8,19 +8,13 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 _DEEPEST = 40  # MAXSYMLINKS
-
-
-class Place(NamedTuple):
-    """A resolved name: its real path, and what `os.lstat` says of it (None where it is absent)."""
-
-    path: bytes
-    stat: os.stat_result | None
+_DOTS = (b"", b".", b"..")
 
 
 class Quiet:
@@ -90,7 +84,7 @@ class Resolver:
         """Drop what was resolved: links or directories have changed."""
         self._directories = {b"": b""}
 
-    def resolve(self, text: bytes, follow: bool, tid: int) -> tuple[Place, bool]:
+    def resolve(self, text: bytes, follow: bool, tid: int) -> tuple[bytes, os.stat_result | None, bool]:
         """Resolve an absolute name.
 
         Parameters
@@ -104,32 +98,41 @@ class Resolver:
 
         Returns
         -------
-        Place
+        bytes
+            The real path.
+        os.stat_result or None
+            What is there, not followed; None where it is absent.
         bool
             Whether the answer holds for every task and may be cached by the name.
         """
         mark = self._through_proc
-        place = self._leaf(text, follow, tid, 0)
-        return place, mark == self._through_proc
-
-    def _leaf(self, text: bytes, follow: bool, tid: int, depth: int) -> Place:
         head, _, name = text.rpartition(b"/")
-        if name in (b"", b".", b".."):  # it can only be a directory
-            path = self._directory(text, tid, depth)
-            return Place(path or b"/", look(path or b"/"))
         parent = self._directories.get(head)
-        if parent is None:
-            parent = self._directory(head, tid, depth)
+        if parent is None or name in _DOTS:
+            path, found = self._leaf(text, follow, tid, 0)
+            return path, found, mark == self._through_proc
+        path = parent + b"/" + name  # the common case, written out
+        found = self._known(path) or look(path)
+        if found is not None and stat.S_ISLNK(found.st_mode):
+            path, found = self._leaf(text, follow, tid, 0)
+        return path, found, mark == self._through_proc
+
+    def _leaf(self, text: bytes, follow: bool, tid: int, depth: int) -> tuple[bytes, os.stat_result | None]:
+        head, _, name = text.rpartition(b"/")
+        if name in _DOTS:  # it can only be a directory
+            path = self._directory(text, tid, depth) or b"/"
+            return path, look(path)
+        parent = self._directory(head, tid, depth)
         path = parent + b"/" + name
         if path.startswith(b"/proc/"):
             path = self._proc(path, tid)
         found = self._known(path) or look(path)
         if found is None or not stat.S_ISLNK(found.st_mode):
-            return Place(path, found)
+            return path, found
         target = _target(path)
         self._on_link(path, found, target)
         if not follow or depth > _DEEPEST:
-            return Place(path, found)
+            return path, found
         return self._leaf(_join(parent, target), True, tid, depth + 1)
 
     def _directory(self, text: bytes, tid: int, depth: int) -> bytes:

@@ -17,6 +17,7 @@ import contextlib
 import json
 import os
 import select
+import shutil
 import signal
 import socket
 import sys
@@ -30,7 +31,7 @@ from provcrt_kernel.trace.tracer import Link
 
 if TYPE_CHECKING:
     import mmap
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from provcrt_kernel.trace.supervisor import Supervisor
 
@@ -77,17 +78,25 @@ class Keeper:
     ----------
     main : callable
         What the kernel process runs.
+    given : sequence of int
+        Descriptors that are for the kernel process alone: they are closed here once it has them.
+
+    Attributes
+    ----------
+    last : str
+        The file with the span in which the kernel process ended; empty where it ended in none.
     """
 
-    def __init__(self, main: Callable[[], None]) -> None:
+    def __init__(self, main: Callable[[], None], given: Sequence[int] = ()) -> None:
         self._main = main
+        self._given = given
         self._page = notify.shared_page()
         self._kernel = 0
         self._listener = -1
         self._setup: dict[str, Any] = {}
         self._starter = os.getppid() if os.environ.get("JPY_PARENT_PID") else 0
         self._told_to_end = 0.0
-        self.last = ""  # where the last span of a kernel process that ended in it was written
+        self.last = ""
 
     def run(self) -> int:
         """Start everything; return K's wait status."""
@@ -101,12 +110,21 @@ class Keeper:
             here.close()
             _supervisor(self._main, there, self._page, mask, os.getppid())
         there.close()
+        for number in self._given:
+            os.close(number)
+        before = {number: signal.getsignal(number) for number in _HELD}
         waker = Waker(signal.SIGTERM, signal.SIGCHLD)
         signal.signal(signal.SIGTERM, self._pass_on)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        return self._wait(here, waker)
+        try:
+            return self._wait(here, waker)
+        finally:
+            waker.close()
+            here.close()
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
     def _pass_on(self, number: int, frame: object) -> None:
         if self._kernel:
@@ -161,10 +179,34 @@ class Keeper:
                     if pid == 0:
                         break
                     if pid == self._kernel:
+                        self._leave_behind()
+                        _remove(self._setup, "")
                         return status
             poll.poll(1000)
             waker.drain()
             self._watch_starter()
+
+    def _leave_behind(self) -> None:
+        """Fork a last supervisor for what outlives K: without one, each of its calls would fail."""
+        if self._listener < 0 or _hung_up(self._listener, 0) or os.fork() != 0:
+            return
+        os.setsid()
+        _make(self._listener, self._page, self._kernel, self._setup).start()
+        _hung_up(self._listener, None)
+        os._exit(0)
+
+
+def _remove(setup: dict[str, Any], last: str) -> None:
+    """Remove the run directory, unless a last span waits there for who started the command."""
+    if setup and not last:
+        shutil.rmtree(setup["rundir"], ignore_errors=True)
+
+
+def _hung_up(listener: int, patience: int | None) -> bool:
+    """Wait until nobody has the filter any more; say whether that is so."""
+    poll = select.poll()
+    poll.register(listener, 0)
+    return bool(poll.poll(patience))
 
 
 def _supervisor(
@@ -205,6 +247,8 @@ class _House:
         self._parent = parent
         self._group = os.getpgid(0)
         self._supervisor: Supervisor | None = None
+        self._setup: dict[str, Any] = {}
+        self._last = ""
         self._listener = -1
         self._ended = False
         self._epoll = select.epoll()
@@ -239,6 +283,7 @@ class _House:
                     self._kernel_speaks(link)
             self._reap()
             if self._ended and self._listener < 0:
+                _remove(self._setup, self._last)
                 return 0
 
     def _tell(self, message: dict[str, Any], descriptors: tuple[int, ...] = ()) -> None:
@@ -271,7 +316,7 @@ class _House:
         if not data:
             self._hang_up(link)
             return
-        setup = json.loads(data)
+        self._setup = setup = json.loads(data)
         try:
             os.close(notify.take_descriptor(self._kernel, int(setup["probe"])))
             with open(f"/proc/{self._kernel}/mem", "rb"):
@@ -325,8 +370,8 @@ class _House:
                     return
                 if pid == self._kernel:
                     self._ended = True
-                    last = self._supervisor.last_span() if self._supervisor is not None else ""
-                    self._tell({"exit": status, "last": last})
+                    self._last = self._supervisor.last_span() if self._supervisor is not None else ""
+                    self._tell({"exit": status, "last": self._last})
 
 
 def _make(listener: int, page: mmap.mmap, kernel: int, setup: dict[str, Any]) -> Supervisor:
@@ -349,6 +394,12 @@ class Waker:
         signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
         for number in numbers:
             signal.signal(number, lambda *_: None)
+
+    def close(self) -> None:
+        """Let go of the signals' descriptor."""
+        signal.set_wakeup_fd(-1)
+        for number in self.descriptors:
+            os.close(number)
 
     def fileno(self) -> int:
         """Return the end to wait for."""
