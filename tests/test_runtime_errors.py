@@ -38,6 +38,7 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.setenv("PROVCRT_STORE", str(tmp_path / "store"))
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     archive = Archive(tmp_path)
+    archive.prepare()
     with archive.draft() as draft:
         archive.keep(
             draft, lambda id: Execution(id, FileVersion("a.ipynb", "2" * 32), 1.0, 0.5, "me", HERE, (CELL,))

@@ -89,14 +89,11 @@ class Archive:
         path = self.folder / id / name
         return path, _read(path)
 
-    @contextlib.contextmanager
-    def draft(self) -> Iterator[Path]:
-        """Yield a folder to be filled, and then handed to `keep` or `keep_repetition`; else it goes.
+    def prepare(self) -> None:
+        """Make the project's folder and remove what killed processes left; ProjectError where that fails.
 
-        Raises
-        ------
-        ProjectError
-            Where it cannot be made or filled.
+        To be called before a notebook runs: a mistake shows before hours are spent, and the folder does not
+        come into being under the eyes of a cell that lists files.
         """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -106,6 +103,20 @@ class Archive:
             for old in self.folder.glob(".draft-*"):
                 if time.time() - old.stat().st_mtime > _STALE:
                     shutil.rmtree(old, ignore_errors=True)
+            os.rmdir(tempfile.mkdtemp(prefix=".draft-", dir=self.folder))
+        except OSError as cause:
+            raise ProjectError.cannot_write(self.folder, cause) from cause
+
+    @contextlib.contextmanager
+    def draft(self) -> Iterator[Path]:
+        """Yield a folder to be filled, and then handed to `keep` or `keep_repetition`; else it goes.
+
+        Raises
+        ------
+        ProjectError
+            Where it cannot be made.
+        """
+        try:
             draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=self.folder))
         except OSError as cause:
             raise ProjectError.cannot_write(self.folder, cause) from cause

@@ -19,7 +19,7 @@ class CellRun(msgspec.Struct, frozen=True, omit_defaults=True):
     Attributes
     ----------
     number : int
-        The cell's number among the notebook's code cells, from 1.
+        The cell's number among the code cells that are not empty, from 1: its ``In [n]``.
     cell : str
         Its id in the notebook.
     title : str

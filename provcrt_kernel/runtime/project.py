@@ -89,10 +89,11 @@ class Project:
         target = Path(output).absolute() if output is not None else None
         if target is not None and not target.parent.is_dir():
             raise ProjectError.no_such_file(target.parent)
+        self._archive.prepare()
+        ran = run(notebook, path, kernel=self._kernel, on_cell=on_cell)
+        cells = with_versions(ran.cells, path.parent)
+        executed = nbformat.writes(notebook) + "\n"
         with self._archive.draft() as draft:
-            ran = run(notebook, path, kernel=self._kernel, on_cell=on_cell)
-            cells = with_versions(ran.cells, path.parent)
-            executed = nbformat.writes(notebook) + "\n"
             write(draft / SOURCE, source)
             write(draft / EXECUTED, executed.encode())
             execution = self._archive.keep(
@@ -136,9 +137,10 @@ class Project:
         notebook = notebooks.from_bytes(source, where)
         where, executed = self._archive.read(id, EXECUTED)
         before = notebooks.from_bytes(executed, where)
+        self._archive.prepare()
+        ran = run(notebook, path, kernel=self._kernel, on_cell=on_cell)
+        cells = with_versions(ran.cells, path.parent)
         with self._archive.draft() as draft:
-            ran = run(notebook, path, kernel=self._kernel, on_cell=on_cell)
-            cells = with_versions(ran.cells, path.parent)
             write(draft / EXECUTED, (nbformat.writes(notebook) + "\n").encode())
             return self._archive.keep_repetition(
                 draft,
