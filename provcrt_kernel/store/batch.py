@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from provcrt_kernel.store.errors import StoreError
 from provcrt_kernel.store.guard import Guard
 from provcrt_kernel.store.table import Reader, Row, Spilled, Table
 
@@ -106,7 +107,7 @@ class Batches:
                     relist(table, tag.key, newest=id)
                 if used:
                     table.touch_rows([f"record:{id}" for id in used], time.time())
-        except BaseException:
+        except StoreError:  # but no interrupt: after the commit it finds the files in use
             self.discard(batch.blobs.values())
             raise
         self.discard(spare)
