@@ -11,7 +11,8 @@ from typing import Any
 
 import xxhash
 
-from .objects import class_token, instance_dict, note_module, state
+from .definitions import class_token, note_module
+from .objects import instance_dict, state
 from .walk import ATOMS, Walker, handles_named
 
 _CHUNK = 1 << 24

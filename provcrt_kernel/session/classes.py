@@ -76,8 +76,8 @@ def reduce_class(cls: type, digest: str | None) -> Any:
     if _runs_code_when_made(cls):
         raise Unstorable.kind(f"class {qualname_of(cls)}, which runs code when it is made,")
     if _is_named_tuple(cls):
-        fields, defaults = cls._fields, cls._field_defaults  # type: ignore[attr-defined]
-        known = (cls.__name__, tuple(fields), tuple(defaults.values()), module_of(cls), qualname_of(cls))
+        fields = cls._fields  # type: ignore[attr-defined]
+        known = (cls.__name__, tuple(fields), cls.__new__.__defaults__, module_of(cls), qualname_of(cls))
         made = (digest, make_named_tuple, known)
         return make_class, made, (set_attributes, _beyond_named_tuple(cls)), None, None, fill_class
     constructor, arguments, state, _, _, setter = _dynamic_class_reduce(cls)
@@ -137,11 +137,11 @@ def _reduced(item: Any) -> Any:
 
 
 def make_named_tuple(
-    name: str, fields: tuple[str, ...], defaults: tuple[Any, ...], module: str, qualname: str
+    name: str, fields: tuple[str, ...], defaults: tuple[Any, ...] | None, module: str, qualname: str
 ) -> type:
     """Called by a stream: a named tuple class."""
     factory: Any = namedtuple
-    made = factory(name, fields, defaults=defaults or None, module=module)
+    made = factory(name, fields, defaults=defaults, module=module)
     made.__qualname__ = qualname
     return cast(type, made)
 

@@ -146,12 +146,14 @@ def _digest(walker: Walker, value: object, together: Mapping[str, object]) -> st
         _again_deeper(walker, value, written)
     except TooLarge:
         return _streamed(walker, together)
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a library's reducer may raise anything
         _fail(walker, error)
     return None if walker.opaque else walker.digest()
 
 
-def _fail(walker: Walker, error: Exception) -> None:
+def _fail(walker: Walker, error: BaseException) -> None:
     walker.opaque = walker.opaque or f"{type(error).__name__} while it was read"
 
 
@@ -166,11 +168,11 @@ def _again_deeper(walker: Walker, value: object, written: int) -> None:
     try:
         sys.setrecursionlimit(max(before, _DEEP))
         walker.walk(value)
-    except RecursionError:
+    except (RecursionError, TooLarge):
         walker.opaque = walker.opaque or "too deep"
-    except TooLarge:
-        walker.opaque = walker.opaque or "too deep"
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         _fail(walker, error)
     finally:
         sys.setrecursionlimit(before)

@@ -10,7 +10,8 @@ import sys
 from typing import Any
 
 from .arrays import array_content, bounds, dtype_token, elements
-from .objects import class_token, instance_dict, note_module, state
+from .definitions import class_token, note_module
+from .objects import instance_dict, state
 from .tables import stray_attributes
 from .walk import Walker, handles_named
 

@@ -177,7 +177,7 @@ class SessionPickler(cloudpickle.Pickler):  # type: ignore[misc]
 
     def array(self, array: Any) -> Any:
         """A plain ndarray: by its place in shared memory, or alone."""
-        if type(array.base) in _LENDERS:
+        if type(array.base) in _LENDERS and array.flags.writeable:
             raise Unstorable.kind(f"an array on the memory of a {type(array.base).__name__}")
         if not self.second:
             self.places.note(array)
@@ -274,6 +274,12 @@ def _array_kind(pickler: SessionPickler, value: Any) -> Any:
     return pickler.array(value)
 
 
+def _module(pickler: SessionPickler, value: ModuleType) -> Any:
+    if sys.modules.get(value.__dict__.get("__name__", "")) is not value or value.__name__ == "__main__":
+        raise Unstorable.kind("a module that cannot be imported")
+    return cloudpickle.Pickler.reducer_override(pickler, value)
+
+
 def _tensor(pickler: SessionPickler, value: Any) -> Any:
     if value.device.type == "cpu" and not value.is_sparse:
         low = value.untyped_storage().data_ptr()
@@ -324,12 +330,17 @@ def _cached_property(pickler: SessionPickler, value: functools.cached_property[A
 _KINDS: dict[str, Callable[[SessionPickler, Any], Any]] = {
     "builtins.function": SessionPickler.function,
     "builtins.cell": SessionPickler.cell,
+    "builtins.module": _module,
     "builtins.method": _method,
     "builtins.memoryview": _refuse("memoryview"),
     "builtins.BaseException": _exception,
     "functools._lru_cache_wrapper": _lru_cache,
     "functools.cached_property": _cached_property,
-    "typing.NewType": lambda _, value: (typing.NewType, (value.__name__, value.__supertype__)),
+    "typing.NewType": lambda _, value: (
+        typing.NewType,
+        (value.__name__, value.__supertype__),
+        value.__dict__,
+    ),
     "numpy.memmap": _refuse("memory map"),
     "numpy.ndarray": _array_kind,
     "provcrt_kernel.session.memory.Hull": lambda pickler, hull: pickler.owned(hull.__reduce__()),

@@ -107,7 +107,9 @@ def load(
             values: dict[str, object] = SessionUnpickler(
                 io.BytesIO(memoryview(stream)[at:]), buffers=given
             ).load()
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # code of the notebook may raise anything
         raise Unloadable.failed(error) from error
     return values
 
@@ -161,9 +163,9 @@ def _dump(
     pickler = SessionPickler(file, namespace, places, second=second)
     try:
         pickler.dump(dict(values))
-    except Unstorable:
+    except (Unstorable, KeyboardInterrupt):
         raise
-    except Exception as error:
+    except BaseException as error:  # code of the notebook may raise anything
         cause = error.__cause__ if isinstance(error.__cause__, Unstorable) else None
         raise cause or Unstorable.refused(error) from error
     return pickler, file.getvalue()

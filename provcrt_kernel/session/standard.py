@@ -21,8 +21,9 @@ import uuid
 import weakref
 from typing import Any
 
+from .definitions import class_token
 from .homes import class_home, dict_of, module_of, mro_of
-from .objects import HANDLERS_OF_BASES, class_token, instance, instance_dict, state
+from .objects import HANDLERS_OF_BASES, instance, instance_dict, state
 from .walk import Walker, handles, handles_named, members
 
 
@@ -152,7 +153,7 @@ def _lru_cache(walker: Walker, value: Any) -> None:
         walker.without_value("cache that was used")
 
 
-_UNCHANGING = (
+UNCHANGING = (
     *(
         "pandas._libs.missing.C_NAType",
         "pandas._libs.tslibs.nattype.NaTType",
@@ -162,11 +163,21 @@ _UNCHANGING = (
     *("pandas._libs.tslibs.period._Period", "pandas._libs.tslibs.offsets.BaseOffset"),
     *("pandas._libs.interval.Interval", "pandas.Interval", "pandas.api.extensions.ExtensionDtype"),
     *("pandas.core.dtypes.base.ExtensionDtype", "numpy.ufunc", "datetime.tzinfo", "types.GenericAlias"),
-    *("types.UnionType", "typing._Final", "ipaddress._IPAddressBase", "ipaddress._BaseNetwork"),
+    *(
+        "numpy.dtype",
+        "enum.Enum",
+        "types.UnionType",
+        "typing._Final",
+        "ipaddress._IPAddressBase",
+        "ipaddress._BaseNetwork",
+    ),
 )
 
 
-@handles_named(*_UNCHANGING)
+"""Full names of base classes whose instances nobody changes."""
+
+
+@handles_named(*UNCHANGING)
 def _unchanging(walker: Walker, value: object) -> None:
     """Objects that nobody changes: slots that hold the same one share nothing."""
     known = id(value) in walker.memo
@@ -191,6 +202,13 @@ def _endless(walker: Walker, value: object) -> None:
 @handles(logging.Logger, logging.RootLogger)
 def _logger(walker: Walker, value: logging.Logger) -> None:
     walker.token(b"O", value.name, value.level, value.disabled)
+
+
+@handles(typing.NewType)
+def _new_type(walker: Walker, value: Any) -> None:
+    if not walker.met(value):
+        walker.token(b"J", value.__name__, value.__module__)
+        walker.real((value.__supertype__,))
 
 
 @handles(typing.TypeVar)

@@ -7,16 +7,18 @@ same way. A class of the notebook that customises pickling could hide state from
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import FunctionType
+from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
 from typing import Any, cast
 
 import xxhash
 
-from .homes import class_home
-from .objects import code, note_module
+from .definitions import code, note_module
+from .homes import class_home, function_home, module_of, mro_of
+from .opaque import full_name
+from .standard import UNCHANGING
 from .walk import ATOMS, Walker
 
-_IMMUTABLE = ATOMS | {tuple, frozenset}
+_SHARED_BY_ALL = ATOMS | {tuple, frozenset, ModuleType, CodeType, BuiltinFunctionType}
 
 
 def stream_digest(walker: Walker, values: Mapping[str, object]) -> str | None:
@@ -47,19 +49,36 @@ def stream_digest(walker: Walker, values: Mapping[str, object]) -> str | None:
         sink = _Hashing()
         pickler = SessionPickler(sink, namespace, places, second=True, strict=True)
         pickler.dump(dict(values))
-    for number, (_, met) in pickler.memo.copy().items():
-        kind = type(met)
-        if kind in _IMMUTABLE:
-            continue
-        walker.objects.add(number)
-        if kind is FunctionType:
-            code(walker, met, in_notebook=met.__globals__ is walker.namespace)
-        elif isinstance(met, type) and class_home(met) != "notebook":
-            note_module(walker, met.__module__)
+    for _, met in pickler.memo.copy().values():
+        _note(walker, met)
     for raw in pickler.buffers:
         sink.hasher.update(xxhash.xxh3_128_digest(raw))
     walker.buffered += sink.size
     return None if walker.opaque else sink.hasher.hexdigest()
+
+
+def _note(walker: Walker, met: Any) -> None:
+    """What one object of the stream says of the value; what all values share ties none together."""
+    kind = type(met)
+    if kind is FunctionType:
+        home = function_home(met, walker.namespace)
+        if home not in ("notebook", "unknown"):
+            note_module(walker, met.__module__)
+            return
+        code(walker, met.__code__, in_notebook=home == "notebook")
+    elif type in mro_of(kind):
+        if class_home(met) != "notebook":
+            note_module(walker, module_of(met))
+            return
+        walker.types.add(id(met))
+    elif kind in _SHARED_BY_ALL or _unchanging(kind):
+        return
+    walker.objects.add(id(met))
+
+
+def _unchanging(kind: type) -> bool:
+    names = {full_name(base) for base in mro_of(kind)}
+    return not names.isdisjoint((*UNCHANGING, "numpy.dtype", "enum.Enum"))
 
 
 class _Hashing:
