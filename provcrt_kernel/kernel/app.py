@@ -28,6 +28,10 @@ class ProvcrtApp(IPKernelApp):  # type: ignore[misc]
     def _default_session(self) -> RecordingSession:
         return RecordingSession(parent=self)
 
+    def init_poller(self) -> None:
+        """The process above watches Jupyter, and ends this one with it."""
+        self.parent_handle = 1
+
     def initialize(self, argv: list[str] | None = None) -> None:
         """Start as ipykernel does; then, as the last step, begin to trace."""
         super().initialize(argv)

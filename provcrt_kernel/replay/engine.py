@@ -33,7 +33,7 @@ from provcrt_kernel.session.ambience import Ambience, Values
 from provcrt_kernel.session.audit import Audit
 from provcrt_kernel.session.classes import register_live
 from provcrt_kernel.session.keep import blobs, keep, worth_keeping
-from provcrt_kernel.session.modules import MODULE, Modules, local_modules, top_level_names
+from provcrt_kernel.session.modules import MODULE, Modules, top_level_names
 from provcrt_kernel.session.observe import Change, is_variable, observe, variables
 from provcrt_kernel.session.slots import ANY, Slots, State, ambient
 from provcrt_kernel.session.snapshot import Unstorable
@@ -52,6 +52,7 @@ _LIBRARY_THREADS = (
     "IPythonHistorySavingThread",
     "pydevd",
     "debugpy",
+    "(run_forever)",
 )
 #: Children that libraries keep for later cells and that read no data of their own.
 _LIBRARY_CHILDREN = ("resource_tracker", "semaphore_tracker", "loky", "multiprocessing.forkserver")  # fmt: skip
@@ -153,6 +154,10 @@ class Engine:
         self._volatile: set[str] = set()
         self._running: _Running | None = None
         self._suspect: str | None = None
+        # drawing randomness is a trapped call: once a session is enough
+        self._session, self._made = uuid.uuid4().hex[:20], 0
+        # what the last cell left, as long as nothing else can have changed it
+        self._ambient: Values | None = None
 
     def start(self) -> None:
         """The session begins."""
@@ -191,6 +196,7 @@ class Engine:
     def replay(self, record: Record, cell: str, count: int | None) -> Report:
         """The session advances as if the cell had run. What it showed is the caller's to send."""
         started = time.perf_counter()
+        self._ambient = None
         failed = self.files.put_back(record.outputs)
         if failed:
             self.notices.append(f"{failed[0]} could not be put back; run its cell again")
@@ -279,6 +285,8 @@ class Engine:
         )
         simple = simple and not self.slots.deferred(n for n in names if not ambient(n))
         with self._quietly():
+            if self.rebuild.pending(names):
+                self._ambient = None
             indices = self.rebuild.ready(
                 names, self.ambience.seen(source, packages, self._streams()), modules=not simple
             )
@@ -317,7 +325,7 @@ class Engine:
             names |= set(self.slots.names())
         versions = {n: self.slots.version(n) for n in names}
         for module in self._modules_of(reached) | set(source.imports):
-            if module in local_modules() or MODULE + module in self.slots:
+            if module in self.modules.local() or MODULE + module in self.slots:
                 versions[MODULE + module] = self.slots.version(MODULE + module)
         shares = {
             n: (self.slots.group(n), slot.state.joint or "")
@@ -334,13 +342,13 @@ class Engine:
             versions=versions,
             shares=shares,
             identities=variables(self.namespace, self.hidden),
-            ambient=self.ambience.capture(),
+            ambient=self._ambient if self._ambient is not None else self.ambience.capture(),
             environ=self.environ.snapshot(),
             threads={t.ident for t in threading.enumerate()},
             started=0.0,
             reason=reason,
             recomputed=recomputed,
-            lineage=f"x:{uuid.uuid4().hex[:16]}",
+            lineage=self._lineage(),
         )
         self._ambient_before = {n: self.slots.version(n) for n in self._running.ambient}
         self.audit.clear()
@@ -356,7 +364,7 @@ class Engine:
         self.audit.rest()
         span = self.tracer.end()
         problems = [*running.problems, *outcome.unrepeatable, *self._span_problems(span)]
-        after = self.ambience.capture()
+        after = self._ambient = self.ambience.capture()
         environ_now = self.environ.snapshot()
         everything = running.everything or (
             f"{self.audit.frame_reader} looks at its frame" if self.audit.frame_reader else None
@@ -478,7 +486,7 @@ class Engine:
     def _local_modules(
         self, running: _Running, arrived: Sequence[str], pinned: list[str]
     ) -> dict[str, State]:
-        loaded = local_modules()
+        loaded = self.modules.local()
         known = {n[len(MODULE) :] for n in running.versions if n.startswith(MODULE)}
         looked = (known | (set(arrived) & loaded.keys())) & loaded.keys()
         if not looked and not arrived:
@@ -562,7 +570,7 @@ class Engine:
             raise Refused(f"it uses {report.volatile[0]}, and not all that it made can be kept")
         shown = self.store.put(msgspec.msgpack.encode(outcome.shown)) if outcome.shown else None
         record = Record(
-            id=uuid.uuid4().hex,
+            id=running.lineage.removeprefix("x:"),
             key=source.key,
             cell=running.cell,
             text=source.text,
@@ -654,6 +662,7 @@ class Engine:
         if ANY in reached:
             reached = self.slots.reach(self.slots.names())
         if self.slots.deferred(n for n in reached if not ambient(n)):
+            self._ambient = None
             with self._quietly():
                 self.rebuild.ready(reached - {ANY}, self._streams(), modules=True)
 
@@ -674,16 +683,17 @@ class Engine:
 
     def absorb(self, source: Source, before: dict[str, int]) -> None:
         """Code that no cell holds has run (a silent request, a callback): give new versions to what it changed."""
+        self._ambient = None
         looked = self._reach(source) | source.binds
         if source.wildcard:
             looked |= set(variables(self.namespace, self.hidden))
         change = observe(
-            self.slots, self.namespace, self.hidden, before, looked, f"x:{uuid.uuid4().hex[:16]}"
+            self.slots, self.namespace, self.hidden, before, looked, self._lineage()
         )
         self._take(change)
 
     def _absorb_names(self, names: Iterable[str]) -> None:
-        self._take(observe(self.slots, self.namespace, self.hidden, {}, names, f"x:{uuid.uuid4().hex[:16]}"))
+        self._take(observe(self.slots, self.namespace, self.hidden, {}, names, self._lineage()))
 
     def _take(self, change: Change) -> None:
         for name in change.deleted:
@@ -697,14 +707,19 @@ class Engine:
 
     def refresh(self, why: str) -> None:
         """Look at every live slot again."""
-        self._suspect = None
+        self._suspect = self._ambient = None
         live = {n: id(v) for n, v in self.namespace.items() if is_variable(n, self.namespace, self.hidden)}
         known = {n: live.get(n, 0) for n in self.slots.names() if (s := self.slots.get(n)) and s.live}
         self._take(
-            observe(self.slots, self.namespace, self.hidden, known, live, f"x:{uuid.uuid4().hex[:16]}")
+            observe(self.slots, self.namespace, self.hidden, known, live, self._lineage())
         )
 
     # -- small things -------------------------------------------------------------------------------------------------
+
+    def _lineage(self) -> str:
+        """A prefix for lineage versions that no other execution anywhere has."""
+        self._made += 1
+        return f"x:{self._session}.{self._made}"
 
     def _quietly(self) -> _Quiet:
         return _Quiet(self.audit, self.environ)
@@ -762,6 +777,7 @@ def _names(record: Record) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str,
 
 
 def _library_thread(thread: threading.Thread) -> bool:
+    # IPython runs the loop of %%bash and its like in a thread of its own, "(run_forever)", and waits for what it starts there
     name = f"{thread.name} {type(thread).__name__} {type(thread).__module__}"
     return any(part in name for part in _LIBRARY_THREADS)
 

@@ -16,7 +16,7 @@ from provcrt_kernel.session.ambience import Ambience
 from provcrt_kernel.session.fingerprint import fingerprint
 from provcrt_kernel.session.keep import bring_back
 from provcrt_kernel.session.modules import MODULE, import_again
-from provcrt_kernel.session.slots import Slots, State, ambient
+from provcrt_kernel.session.slots import Slot, Slots, State, ambient
 from provcrt_kernel.store import Store
 
 Version = tuple[str, str]
@@ -61,6 +61,13 @@ class Rebuild:
     def pin(self, index: int) -> None:
         """A replayed execution has effects that only running it again brings back."""
         self._pins.append(index)
+
+    def pending(self, names: Iterable[str]) -> bool:
+        """Whether `ready` has anything to do."""
+        return bool(self._pins or self._imports or self.slots.deferred(names) or any(not s.live for s in self._ambient_slots()))
+
+    def _ambient_slots(self) -> Iterable[Slot]:
+        return (slot for name in self.slots if ambient(name) and (slot := self.slots.get(name)) is not None)
 
     def ready(self, names: Iterable[str], ambient_names: Iterable[str], *, modules: bool) -> list[int]:
         """Make slots live.

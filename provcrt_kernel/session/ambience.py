@@ -18,8 +18,8 @@ from provcrt_kernel.store.digest import digest
 ENTROPY = "entropy"
 #: Streams that their library starts from the operating system's randomness.
 _UNSEEDED = frozenset({"random", "numpy.random"})
-#: Kept variable by variable instead (`provcrt_kernel.session.environ`).
-_ELSEWHERE = frozenset({"os.environ"})
+#: Kept variable by variable (`provcrt_kernel.session.environ`), or never recalled at all (`provcrt_kernel.session.entropy`).
+_ELSEWHERE = frozenset({"os.environ", "process"})
 
 Values = Mapping[str, object]
 

@@ -25,7 +25,7 @@ ENTROPY = frozenset(
     "SeedSequence entropy mkdtemp mkstemp NamedTemporaryFile TemporaryDirectory TemporaryFile".split()
 )
 #: Values that mean something in this process only: recalled in another one they are wrong.
-PROCESS = frozenset("getpid getppid get_ident get_native_id current_process gettid id".split())
+PROCESS = frozenset("argv orig_argv getpid getppid get_ident get_native_id current_process gettid id".split())
 _TIMING_MAGICS = frozenset({"time", "timeit", "prun", "memit"})
 _TIMING_COMMANDS = frozenset("date uptime ps top free uuidgen mktemp shuf who w last vmstat iostat".split())
 #: Modules that draw randomness while they are imported, for no reader.

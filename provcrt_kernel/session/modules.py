@@ -36,14 +36,10 @@ class _Edition(msgspec.Struct):
     edition: str = ""
 
 
-def local_modules() -> dict[str, types.ModuleType]:
-    """Loaded modules whose file belongs to no installed package."""
-    found = {}
-    for name, module in list(sys.modules.items()):
-        file = getattr(module, "__file__", None) if isinstance(module, types.ModuleType) else None
-        if isinstance(file, str) and not is_library(file) and not name.startswith((_OURS, "__main__")):
-            found[name] = module
-    return found
+def _is_local(name: str, module: object) -> bool:
+    """Whether a loaded module's file belongs to no installed package."""
+    file = getattr(module, "__file__", None) if isinstance(module, types.ModuleType) else None
+    return isinstance(file, str) and not is_library(file) and not name.startswith((_OURS, "__main__"))
 
 
 class Modules:
@@ -53,6 +49,8 @@ class Modules:
         self._store = store
         self._installed: Installed | None = None
         self._known: set[str] = set(sys.modules)
+        self._local: dict[str, types.ModuleType] = {n: m for n, m in list(sys.modules.items()) if _is_local(n, m)}
+        self._counted = len(sys.modules)
         self._versions: dict[str, str] = {}
         self._base = {n.partition(".")[0] for n in self._known}
         self._local_files: dict[str, tuple[int, int]] = {}
@@ -67,6 +65,13 @@ class Modules:
     def forget_installed(self) -> None:
         """Distributions were installed or removed."""
         self._installed = None
+
+    def local(self) -> dict[str, types.ModuleType]:
+        """Loaded local modules, by dotted name."""
+        if len(sys.modules) != self._counted:
+            self._local = {n: m for n, m in list(sys.modules.items()) if _is_local(n, m)}
+            self._counted = len(sys.modules)
+        return self._local
 
     def arrivals(self) -> list[str]:
         """Dotted names of modules loaded since the last call."""
@@ -143,11 +148,11 @@ class Modules:
     def local_states(self, names: Iterable[str], lineage: str) -> dict[str, State]:
         """States of loaded local modules, by slot name; `names` limits which."""
         wanted = set(names)
-        return {MODULE + n: local_state(m, lineage) for n, m in local_modules().items() if n in wanted}
+        return {MODULE + n: local_state(m, lineage) for n, m in self.local().items() if n in wanted}
 
     def note_sources(self) -> None:
         """Remember the files of the local modules as they are now loaded."""
-        for name, module in local_modules().items():
+        for name, module in self.local().items():
             if name not in self._local_files and (status := _source_status(module)):
                 self._local_files[name] = status
 
@@ -156,14 +161,14 @@ class Modules:
 
         Every local module goes if one does: they may hold each other's functions.
         """
-        modules = local_modules()
+        modules = self.local()
         changed = [
             n
             for n, m in modules.items()
             if n in self._local_files and _source_status(m) != self._local_files[n]
         ]
         if changed:
-            for name in modules:
+            for name in list(modules):
                 sys.modules.pop(name, None)
                 self._known.discard(name)
             self._local_files.clear()
