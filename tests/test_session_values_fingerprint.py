@@ -338,7 +338,8 @@ def test_bytearray_shares_with_the_array_on_it():
 
 def test_tables_by_column_not_by_block():
     together = pd.DataFrame(np.arange(6.0).reshape(3, 2), columns=["a", "b"])
-    apart = pd.DataFrame({"a": [0.0, 2.0, 4.0], "b": [1.0, 3.0, 5.0]})
+    apart = pd.DataFrame({"a": [0.0, 2.0, 4.0]})
+    apart["b"] = [1.0, 3.0, 5.0]
     assert len(together._mgr.blocks) != len(apart._mgr.blocks)
     assert digest(together) == digest(apart)
     shuffled = apart.iloc[[2, 0, 1]].sort_index()
@@ -391,6 +392,14 @@ def test_copy_on_write_tables_do_not_share_but_raw_views_do():
     assert share(seen, fingerprint(table.to_numpy(), {})) == np.shares_memory(
         table.to_numpy(), table["a"].to_numpy()
     )
+
+
+def test_the_namespace_reads_everything():
+    space = notebook("a = [1]\ng = globals()")
+    seen = fingerprint(space["g"], space)
+    assert seen.digest is None
+    assert "*" in seen.refs
+    assert id(space["a"]) not in seen.objects
 
 
 def test_generators_by_state():
@@ -498,11 +507,13 @@ values = dict(
     strings={"b", "a", "c"}, frozen=frozenset({"x", "y"}), mixed={1, "a", None, (1, "b")},
     objects={Base, D, Color.RED}, function=make(3), lam=lambda q: q * 2, cls=Child, instance=Child(),
     color=Color.BLUE, perm=Perm.R | Perm.W, colors=Color, point=Point(1, [2]), named=Named(1), points=Point,
-    data=D(1, [2]), partial=functools.partial(make, n=3), frame=pd.DataFrame({"a": ["x", "y"], "b": [1.5, 2]}),
+    data=D(1, [2]), partial=functools.partial(make, n=3),
+    frame=pd.DataFrame({"a": ["x", "y"], "b": [1.5, 2]}),
     cat=pd.Series(["u", "v"], dtype="category"), dates=pd.date_range("2020", periods=3, tz="UTC"),
     forest=RandomForestClassifier(5, random_state=0).fit(X, y),
     pipe=make_pipeline(StandardScaler(), RandomForestClassifier(3, random_state=1)).fit(X, y),
-    rng=np.random.default_rng(1), array=X.T, structured=np.array([(1, 2.0)], dtype=[("a", "i4"), ("b", "f8")]),
+    rng=np.random.default_rng(1), array=X.T,
+    structured=np.array([(1, 2.0)], dtype=[("a", "i4"), ("b", "f8")]),
     method=Child().m, generic=typing.Optional[Base],
 )
 from provcrt_kernel.session.fingerprint import fingerprint

@@ -254,9 +254,11 @@ def test_rebuilt_classes_work(tmp_path):
     print(json.dumps([
         square.area(), square.double, square.big, cube.area(), type(cube).unit().side, square.helper(),
         isinstance(cube, type(square)), red.warm, red is type(red)["RED"], len(list(type(perm))), perm.value,
-        type(item)("z") > item, dataclasses.replace(item, name="b").tags, hash(frozen) == hash(type(frozen)(1)),
+        type(item)("z") > item, dataclasses.replace(item, name="b").tags,
+        hash(frozen) == hash(type(frozen)(1)),
         refused, point.y, point._replace(x=5).x, row.both(), type(row)._field_defaults, box.v,
-        slotted.hidden(), names[1], names.extra, table["q"], str(trouble), isinstance(trouble, ValueError), abstract,
+        slotted.hidden(), names[1], names.extra, table["q"], str(trouble),
+        isinstance(trouble, ValueError), abstract,
     ]))
     """
     assert elsewhere(code, tmp_path / "stream") == [
@@ -347,6 +349,12 @@ def test_classes_whose_making_runs_code_are_refused():
 # --- arrays ----------------------------------------------------------------------------------------------
 
 
+def _readonly(array):
+    array = array.copy()
+    array.flags.writeable = False
+    return array
+
+
 def test_views_stay_views_of_one_memory():
     base = np.arange(20.0).reshape(4, 5).copy()
     back = again({}, base=base, row=base[1], column=base[:, 2], flipped=base[::-1, ::2], same=base)
@@ -389,7 +397,7 @@ def test_views_without_their_base_share_too():
         "times": lambda a: a.astype("M8[s]"),
         "objects": lambda a: a.astype(object),
         "strings": lambda a: a.astype("U5"),
-        "readonly": lambda a: _readonly(a),
+        "readonly": _readonly,
     }.items(),
     ids=lambda item: item[0],
 )
@@ -402,12 +410,6 @@ def test_lone_arrays_keep_layout_and_flags(size, shape):
     assert back.flags.c_contiguous == array.flags.c_contiguous
     assert back.flags.f_contiguous == array.flags.f_contiguous
     assert back.flags.writeable == array.flags.writeable
-
-
-def _readonly(array):
-    array = array.copy()
-    array.flags.writeable = False
-    return array
 
 
 def test_buffers_are_out_of_band_and_only_once():
@@ -514,6 +516,26 @@ def test_what_would_lie_is_refused(make):
     with pytest.raises(Unstorable) as caught:
         dump({"x": make()}, {})
     assert "\n" not in str(caught.value)
+
+
+def test_the_namespace_and_finalizers_are_refused():
+    space = notebook("class Temp:\n    def __del__(self): dropped.append(1)\ndropped = []\nt = Temp()")
+    with pytest.raises(Unstorable, match="__del__"):
+        dump({"t": [space["t"]]}, space)
+    assert space["dropped"] == []
+    del space["t"]
+    with pytest.raises(Unstorable, match="namespace"):
+        dump({"g": [space]}, space)
+
+
+def test_views_of_pointers_are_refused():
+    for base in (
+        np.array([[1], [2], [3]], dtype=object),
+        np.array(["a", "b"], dtype=np.dtypes.StringDType()),
+    ):
+        with pytest.raises(Unstorable):
+            dump({"a": base, "b": base[1:]}, {})
+        assert list(again({}, a=base[1:])["a"]) == list(base[1:])
 
 
 def test_errors_of_the_notebook_become_one_line():

@@ -145,6 +145,8 @@ def _module(walker: Walker, value: ModuleType) -> None:
     name = value.__dict__.get("__name__")
     if type(name) is str and sys.modules.get(name) is value:
         note_module(walker, name)
+        if value.__dict__ is walker.namespace:
+            walker.refs.add("*")
         walker.token(b"m", name)
     elif not walker.seen(value):
         walker.token(b"M", name)

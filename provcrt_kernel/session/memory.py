@@ -80,6 +80,8 @@ class Places:
         raw = len(keys) - guarded - frozen
         if _FOREIGN in keys or (raw and guarded and guarded + frozen > 1):
             raise Tangled
+        if any(_holds_pointers(self._arrays[key].dtype) for key in keys) and (raw or not guarded):
+            raise Tangled
         if raw or not guarded:
             self._areas.append(_Area([self._arrays[key] for key in keys]))
 
@@ -98,6 +100,10 @@ class Places:
 _FOREIGN = -1
 
 
+def _holds_pointers(dtype: Any) -> bool:
+    return bool(dtype.hasobject) or dtype.kind == "T"
+
+
 class Tangled(Exception):
     """Arrays share memory in a way that a stream cannot keep."""
 
@@ -113,7 +119,7 @@ class _Area:
         # The owner of the memory, if it is here; else the bytes from the first to the last that any array
         # views.
         self.base: Any = next(
-            (a for a in arrays if a.base is None and a.nbytes == size and not a.dtype.hasobject), None
+            (array for array in arrays if array.base is None and array.nbytes == size), None
         )
         if self.base is None:
             self.base = Hull(arrays, self.low, size)
@@ -133,8 +139,6 @@ class Hull:
 
     def __reduce__(self) -> Any:
         whole = sys.modules["numpy"].asarray(self)
-        if any(array.dtype.hasobject for array in self.arrays):
-            raise TypeError("views of an array of objects without that array")
         return own_array, (pickle.PickleBuffer(whole), whole.dtype, whole.shape, "C", True)
 
 
@@ -210,7 +214,7 @@ def _strided(content: Any, signs: str) -> Any:
     return made
 
 
-def make_view(  # noqa: PLR0917
+def make_view(
     base: Any, offset: int, dtype: Any, shape: Any, strides: Any, writeable: bool
 ) -> Any:
     """Called by a stream: a view on the memory of `base`, `offset` bytes in."""

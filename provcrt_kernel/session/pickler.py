@@ -25,7 +25,7 @@ from .homes import class_home, function_home, mro_of
 from .memory import IN_BAND, Places, reduce_alone
 from .opaque import full_name, opaque_reason
 from .refusals import Unstorable
-from .suspects import suspect, suspect_class
+from .suspects import finalizes, suspect, suspect_class
 from .tables import owned_arrays, stray_attributes
 
 
@@ -133,6 +133,8 @@ class SessionPickler(cloudpickle.Pickler):  # type: ignore[misc]
         reason = opaque_reason(kind)
         if reason is not None and reason not in _PICKLES_WELL:
             return _refuse(reason)
+        if finalizes(kind):
+            raise Unstorable.kind(f"{full_name(kind)}, which has a __del__,")
         name = suspect(kind)
         if name is not None:
             if self.strict:

@@ -67,6 +67,9 @@ def dump(values: Mapping[str, object], namespace: dict[str, object], *, limit: i
         raise Unstorable.kind("memory shared between arrays of different owners") from None
     if shared:
         pickler, stream = _dump(values, namespace, limit, places, second=True)
+    # A copy of the namespace is not the namespace; the memo knows whether it was met.
+    if b"__builtins__" in stream and id(namespace) in pickler.memo.copy():
+        raise Unstorable.kind("the notebook's namespace")
     header = json.dumps({"own": pickler.own, "names": list(values)}).encode()
     return Snapshot(
         stream=b"".join((_MAGIC, len(header).to_bytes(4, "little"), header, stream)),

@@ -26,6 +26,7 @@ _PICKLING = (
     "__getattribute__",
 )
 _REBUILDING = ("__init__", "__setitem__", "__iter__", "append", "extend", "add", "update", "items")
+_WRITTEN_IN_C = frozenset({type(object.__init__), type(str.join), type(len)})
 _BUILT_IN = frozenset({list, dict, set, frozenset, bytearray, BaseException})
 
 
@@ -52,6 +53,13 @@ def suspect(kind: type) -> str | None:
     return full_name(kind) if _ours(reducer) else None
 
 
+def finalizes(kind: type) -> bool:
+    """Whether dropping an instance runs code of the notebook or of a local module: a copy of it would, too."""
+    return any(
+        "__del__" in dict_of(base) and class_home(base) in ("notebook", "local") for base in mro_of(kind)
+    )
+
+
 def suspect_class(cls: type) -> str | None:
     """The full name of a class whose own copy may differ from it: an enum that computes its members."""
     if issubclass(type(cls), enum.EnumMeta) and any(
@@ -67,5 +75,5 @@ def _ours(hook: object) -> bool:
     if isinstance(hook, (staticmethod, classmethod)):
         hook = hook.__func__
     if type(hook) is not FunctionType:
-        return hook is not None and type(hook) is property
+        return hook is not None and type(hook) not in _WRITTEN_IN_C
     return home_of(hook.__globals__.get("__name__")) in ("notebook", "local")

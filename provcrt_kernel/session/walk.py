@@ -268,6 +268,10 @@ def _tuple(walker: Walker, value: tuple[object, ...]) -> None:
 
 @handles(dict)
 def _dict(walker: Walker, value: dict[object, object]) -> None:
+    if value is walker.namespace:
+        walker.refs.add("*")
+        walker.without_value("the notebook's namespace")
+        return
     if walker.seen(value):
         return
     if ATOMS.issuperset(map(type, value.values())) and ATOMS.issuperset(map(type, value)):
