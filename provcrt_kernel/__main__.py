@@ -14,7 +14,11 @@ def main() -> None:
         sys.exit(install(sys.argv[2:]))
     if os.environ.get("PYTHONHASHSEED") != "0":
         # the order of sets is part of what cells compute: it must be the same in every session
-        os.execve(sys.executable, [sys.executable, "-m", "provcrt_kernel", *sys.argv[1:]], {**os.environ, "PYTHONHASHSEED": "0"})
+        os.execve(
+            sys.executable,
+            [sys.executable, "-m", "provcrt_kernel", *sys.argv[1:]],
+            {**os.environ, "PYTHONHASHSEED": "0"},
+        )
     from provcrt_kernel.trace.process import supervise
 
     supervise(_kernel)

@@ -24,7 +24,7 @@ class ProvcrtApp(IPKernelApp):  # type: ignore[misc]
     name = "provcrt-kernel"
     kernel_class = Type(ProvcrtKernel, klass="ipykernel.kernelbase.Kernel").tag(config=True)
 
-    @default("session")
+    @default("session")  # type: ignore[untyped-decorator]
     def _default_session(self) -> RecordingSession:
         return RecordingSession(parent=self)
 
@@ -44,7 +44,15 @@ class ProvcrtApp(IPKernelApp):  # type: ignore[misc]
         except StoreError as error:
             why = str(error)
         runtime = os.path.dirname(self.abs_connection_file) or jupyter_runtime_dir()
-        ignore = [str(place), str(place.resolve()), str(self.ipython_dir), jupyter_runtime_dir(), *noise()]
+        projects = [f"{folder}/.provcrt" for folder in (Path.cwd(), *Path.cwd().parents)]
+        ignore = [
+            *projects,
+            str(place),
+            str(place.resolve()),
+            str(self.ipython_dir),
+            jupyter_runtime_dir(),
+            *noise(),
+        ]
         if os.path.realpath(runtime) not in (os.getcwd(), tempfile.gettempdir()):
             ignore.append(runtime)
         ignore.append(self.abs_connection_file)

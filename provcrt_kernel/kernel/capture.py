@@ -80,7 +80,7 @@ class RecordingSession(Session):  # type: ignore[misc]
         parent: Any = None,
         *args: Any,
         **kwargs: Any,
-    ) -> Any:  # noqa: D102
+    ) -> Any:
         if isinstance(msg_or_type, str):
             kind, said, above = msg_or_type, content, parent
         else:

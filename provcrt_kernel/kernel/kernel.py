@@ -13,19 +13,22 @@ import fcntl
 import os
 import platform
 import re
+import signal
 import sys
 import termios
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
-import IPython
 import ipykernel
+import IPython
 from ipykernel.ipkernel import IPythonKernel
 
 from provcrt_kernel.kernel.capture import Recorder, RecordingSession
 from provcrt_kernel.kernel.magics import ProvcrtMagics
-from provcrt_kernel.replay.engine import Engine, Outcome, Report
+from provcrt_kernel.replay.engine import CannotReplay, Engine, Outcome, Report
 from provcrt_kernel.replay.lookup import Decision
 from provcrt_kernel.replay.rebuild import CannotRebuild
 from provcrt_kernel.replay.record import FORMAT, Record, Shown
@@ -91,7 +94,7 @@ class ProvcrtKernel(IPythonKernel):  # type: ignore[misc]
 
     # -- cells --------------------------------------------------------------------------------------------------------
 
-    async def do_execute(  # noqa: D102
+    async def do_execute(
         self,
         code: str,
         silent: bool,
@@ -160,9 +163,14 @@ class ProvcrtKernel(IPythonKernel):  # type: ignore[misc]
             if messages is None:
                 return None
             count = shell.execution_count
-            report = engine.replay(record, cell, count)
+            with _uninterrupted():
+                report = engine.replay(record, cell, count)
+        except CannotReplay as error:
+            self._warn(f"{error}; the cell runs")
+            return None
         except Exception as error:
-            self._warn(f"a record cannot be replayed: {type(error).__name__}: {error}")
+            engine.suspect("a record that was replayed in part")
+            self._warn(f"a record cannot be replayed: {type(error).__name__}: {error}; the cell runs")
             return None
         self._say_notices(engine)
         try:
@@ -212,7 +220,6 @@ class ProvcrtKernel(IPythonKernel):  # type: ignore[misc]
         """Run a miss and record it."""
         begun = False
         count = self.shell.execution_count
-        recorder: Recorder | None = None
         try:
             recomputed: tuple[int, ...] = ()
             try:
@@ -239,7 +246,8 @@ class ProvcrtKernel(IPythonKernel):  # type: ignore[misc]
                 failure = error
         if begun:
             try:
-                report = engine.finish(self._outcome(recorder, reply, failure, tasks))
+                with _uninterrupted():
+                    report = engine.finish(self._outcome(recorder, reply, failure, tasks))
                 self._note(report)
             except (Exception, KeyboardInterrupt) as error:
                 engine.suspect("a cell that could not be observed")
@@ -249,7 +257,9 @@ class ProvcrtKernel(IPythonKernel):  # type: ignore[misc]
             raise failure
         return reply
 
-    def _outcome(self, recorder: Recorder, reply: dict[str, Any], failure: BaseException | None, tasks: set[Any]) -> Outcome:
+    def _outcome(
+        self, recorder: Recorder, reply: dict[str, Any], failure: BaseException | None, tasks: set[Any]
+    ) -> Outcome:
         unrepeatable = list(recorder.unrepeatable)
         error = None
         if failure is not None:
@@ -336,14 +346,14 @@ class ProvcrtKernel(IPythonKernel):  # type: ignore[misc]
 
     def finish_metadata(
         self, parent: dict[str, Any], metadata: dict[str, Any], reply_content: dict[str, Any]
-    ) -> dict[str, Any]:  # noqa: D102
+    ) -> dict[str, Any]:
         metadata = super().finish_metadata(parent, metadata, reply_content)
         report = self._report.pop(parent.get("header", {}).get("msg_id", ""), None)
         if report is not None:
             metadata["provcrt"] = report
         return metadata
 
-    def do_complete(self, code: str, cursor_pos: int) -> Any:  # noqa: D102
+    def do_complete(self, code: str, cursor_pos: int) -> Any:
         self._ensure_quietly(re.findall(r"([^\W\d]\w*)\s*[.\[(]", code))
         reply = super().do_complete(code, cursor_pos)
         engine = self.engine
@@ -356,11 +366,11 @@ class ProvcrtKernel(IPythonKernel):  # type: ignore[misc]
                 reply["matches"] = [*reply["matches"], *(n for n in missing if n not in reply["matches"])]
         return reply
 
-    def do_inspect(self, code: str, cursor_pos: int, detail_level: int = 0, omit_sections: Any = ()) -> Any:  # noqa: D102
+    def do_inspect(self, code: str, cursor_pos: int, detail_level: int = 0, omit_sections: Any = ()) -> Any:
         self._ensure_quietly(_names(code))
         return super().do_inspect(code, cursor_pos, detail_level, omit_sections)
 
-    async def do_debug_request(self, msg: dict[str, Any]) -> Any:  # noqa: D102
+    async def do_debug_request(self, msg: dict[str, Any]) -> Any:
         if self.engine is not None and msg.get("command") in (
             "evaluate",
             "variables",
@@ -389,7 +399,7 @@ class ProvcrtKernel(IPythonKernel):  # type: ignore[misc]
             except Exception as error:
                 self.engine.notices.append(str(error))
 
-    def do_shutdown(self, restart: bool) -> Any:  # noqa: D102
+    def do_shutdown(self, restart: bool) -> Any:
         if self.tracer is not None:
             self.tracer.close()
         return super().do_shutdown(restart)
@@ -411,7 +421,7 @@ class ProvcrtKernel(IPythonKernel):  # type: ignore[misc]
                         break
                     time.sleep(0.001)
                 stream.flush()
-            except Exception:  # noqa: S112 - a stream that a user replaced may do anything
+            except Exception:
                 continue
 
     def _warn(self, line: str) -> None:
@@ -435,6 +445,16 @@ class ProvcrtKernel(IPythonKernel):  # type: ignore[misc]
             self._warn(
                 f"processes cannot be traced here, so only cells that touch no file are recorded: {self.tracer.reason}"
             )
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Hold SIGINT back while the tables are in between; it arrives when they are whole."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _waiting(descriptor: int) -> bool:

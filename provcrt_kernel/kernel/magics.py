@@ -23,7 +23,7 @@ class ProvcrtMagics(Magics):  # type: ignore[misc]
         super().__init__(shell)
         self._kernel = kernel
 
-    @line_cell_magic  # type: ignore[misc]
+    @line_cell_magic  # type: ignore[untyped-decorator]
     def provcrt(self, line: str, cell: str | None = None) -> None:
         """``%provcrt status|why|off|on``; ``%%provcrt run`` runs the cell whatever is recorded."""
         words = line.split()

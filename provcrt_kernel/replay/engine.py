@@ -14,7 +14,10 @@ it does raises into the cell: where recording fails the cell has simply not been
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import os
+import sys
 import threading
 import time
 import uuid
@@ -23,6 +26,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from provcrt_kernel.provenance.packages import is_library
 from provcrt_kernel.replay.files import Files
 from provcrt_kernel.replay.history import Execution, History
 from provcrt_kernel.replay.lookup import Decision, Lookup
@@ -152,6 +156,7 @@ class Engine:
         self.rebuild = Rebuild(store, self.slots, self.history, self.files, self.ambience, namespace, run)
         self.notices: list[str] = []
         self._volatile: set[str] = set()
+        self._leased: set[str] = set()
         self._running: _Running | None = None
         self._suspect: str | None = None
         # drawing randomness is a trapped call: once a session is enough
@@ -194,12 +199,18 @@ class Engine:
             return None
 
     def replay(self, record: Record, cell: str, count: int | None) -> Report:
-        """The session advances as if the cell had run. What it showed is the caller's to send."""
+        """The session advances as if the cell had run. What it showed is the caller's to send.
+
+        Raises
+        ------
+        CannotReplay
+            A file that the cell wrote cannot be put back; the session is as it was.
+        """
         started = time.perf_counter()
-        self._ambient = None
         failed = self.files.put_back(record.outputs)
         if failed:
-            self.notices.append(f"{failed[0]} could not be put back; run its cell again")
+            raise CannotReplay(f"{failed[0]} could not be put back")
+        self._ambient = None
         index = self.history.add(Execution(count, cell, record, "replayed", "unchanged", 0.0, record.seconds))
         for name in record.deletes:
             self.namespace.pop(name, None)
@@ -234,8 +245,10 @@ class Engine:
         if record.volatile:
             self._volatile.add(record.key)
         self._remember(cell, record)
-        self.store.touch([record.id])
-        self.store.lease([s.kept for s in record.writes.values() if s.kept])
+        with contextlib.suppress(StoreError):
+            self.store.touch([record.id])
+            self._leased |= {b for s in record.writes.values() if s.kept for b in blobs(self.store, s.kept)}
+            self.store.lease(self._leased)
         return Report(
             "replayed",
             "unchanged",
@@ -253,13 +266,9 @@ class Engine:
             slot = self.slots.get(name)
             if slot is None or not slot.live or ambient(name) or state.opaque is not None:
                 continue
-            if (
-                slot.state.version == state.version
-                and slot.state.joint == state.joint
-                and self.slots.fresh(name)
-            ):
-                if self.slots.group(name) == (state.group or (name,)):
-                    same.add(name)
+            unchanged = slot.state.version == state.version and slot.state.joint == state.joint
+            if unchanged and self.slots.fresh(name) and self.slots.group(name) == (state.group or (name,)):
+                same.add(name)
         return {n for n in same if all(m in same for m in record.writes[n].group)}
 
     # -- misses -------------------------------------------------------------------------------------------------------
@@ -450,7 +459,7 @@ class Engine:
             self.slots.set(name, state, live=True, maker=index)
         if record is not None and record.volatile:
             self._volatile.add(record.key)
-        return msgspec_replace(report, record=record.id if record else None, not_recorded=tuple(problems))
+        return dataclasses.replace(report, record=record.id if record else None, not_recorded=tuple(problems))
 
     # -- parts of finish ----------------------------------------------------------------------------------------------
 
@@ -479,8 +488,6 @@ class Engine:
         problems += [
             f"{name} still runs" for name in span.late if not any(c in name for c in _LIBRARY_CHILDREN)
         ]
-        running = self._running
-        assert running is None or running is not None
         return problems
 
     def _local_modules(
@@ -606,8 +613,6 @@ class Engine:
 
     def _imports(self, source: Source) -> Iterable[str]:
         """Modules that a cell imported, and every part of a dotted name that is one."""
-        import sys
-
         for name in source.imports:
             if name in sys.modules:
                 yield name
@@ -687,9 +692,7 @@ class Engine:
         looked = self._reach(source) | source.binds
         if source.wildcard:
             looked |= set(variables(self.namespace, self.hidden))
-        change = observe(
-            self.slots, self.namespace, self.hidden, before, looked, self._lineage()
-        )
+        change = observe(self.slots, self.namespace, self.hidden, before, looked, self._lineage())
         self._take(change)
 
     def _absorb_names(self, names: Iterable[str]) -> None:
@@ -710,9 +713,7 @@ class Engine:
         self._suspect = self._ambient = None
         live = {n: id(v) for n, v in self.namespace.items() if is_variable(n, self.namespace, self.hidden)}
         known = {n: live.get(n, 0) for n in self.slots.names() if (s := self.slots.get(n)) and s.live}
-        self._take(
-            observe(self.slots, self.namespace, self.hidden, known, live, self._lineage())
-        )
+        self._take(observe(self.slots, self.namespace, self.hidden, known, live, self._lineage()))
 
     # -- small things -------------------------------------------------------------------------------------------------
 
@@ -742,6 +743,10 @@ class Engine:
             self.notices.append(line)
 
 
+class CannotReplay(Exception):
+    """A record holds, but what it left cannot be brought about; the cell runs."""
+
+
 class Refused(Exception):
     """A cell that ran cannot be recorded; the message says why."""
 
@@ -757,13 +762,6 @@ class _Quiet:
 
     def __exit__(self, *exception: object) -> None:
         self._reads.quiet = False
-
-
-def msgspec_replace(report: Report, **changes: object) -> Report:
-    """A report with other values."""
-    import dataclasses
-
-    return dataclasses.replace(report, **changes)  # type: ignore[arg-type]
 
 
 def _names(record: Record) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
@@ -783,6 +781,4 @@ def _library_thread(thread: threading.Thread) -> bool:
 
 
 def _uninteresting(path: str) -> bool:
-    from provcrt_kernel.provenance.packages import is_library
-
     return is_library(path) or path.startswith(("/usr/", "/lib/", "/lib64/"))

@@ -64,7 +64,12 @@ class Rebuild:
 
     def pending(self, names: Iterable[str]) -> bool:
         """Whether `ready` has anything to do."""
-        return bool(self._pins or self._imports or self.slots.deferred(names) or any(not s.live for s in self._ambient_slots()))
+        return bool(
+            self._pins
+            or self._imports
+            or self.slots.deferred(names)
+            or any(not s.live for s in self._ambient_slots())
+        )
 
     def _ambient_slots(self) -> Iterable[Slot]:
         return (slot for name in self.slots if ambient(name) and (slot := self.slots.get(name)) is not None)
@@ -195,12 +200,11 @@ class Rebuild:
         """Make live what a pinned cell made, where the session still has that version."""
         for name, value in made.items():
             slot = self.slots.get(name)
-            if slot is not None and not slot.live and slot.state.version == record.writes[name].version:
-                if all(
-                    (s := self.slots.get(m)) and s.state.joint == slot.state.joint for m in slot.state.group
-                ):
-                    self.namespace[name] = value
-                    self.slots.load(name)
+            if slot is None or slot.live or slot.state.version != record.writes[name].version:
+                continue
+            if all((s := self.slots.get(m)) and s.state.joint == slot.state.joint for m in slot.state.group):
+                self.namespace[name] = value
+                self.slots.load(name)
 
     def _inputs(self, record: Record, index: int) -> dict[str, object]:
         inputs: dict[str, object] = {}

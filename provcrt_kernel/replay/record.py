@@ -80,7 +80,8 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
     everything
         Why the cell could read any name; then `reads` has them all, and a further variable is a difference.
     shares
-        Co-variables that mattered (the cell read several of their names, or changed or joined them): comma-joined names → joint version.
+        Co-variables that mattered (the cell read several of their names, or changed or joined them): comma-joined names →
+        joint version.
     environ
         Environment variables read: name → version.
     inputs

@@ -30,8 +30,9 @@ _TIMING_MAGICS = frozenset({"time", "timeit", "prun", "memit"})
 _TIMING_COMMANDS = frozenset("date uptime ps top free uuidgen mktemp shuf who w last vmstat iostat".split())
 #: Modules that draw randomness while they are imported, for no reader.
 _DRAW_AT_IMPORT = frozenset(
-    "random numpy.random tempfile secrets uuid multiprocessing multiprocessing.process multiprocessing.context ssl hashlib torch joblib "
-    "numpy.random.mtrand concurrent.futures.process email.message http.client urllib.request asyncio tornado zmq".split()
+    "random numpy.random tempfile secrets uuid multiprocessing multiprocessing.process multiprocessing.context ssl hashlib "
+    "torch joblib numpy.random.mtrand "
+    "concurrent.futures.process email.message http.client urllib.request asyncio tornado zmq".split()
 )
 
 

@@ -49,7 +49,9 @@ class Modules:
         self._store = store
         self._installed: Installed | None = None
         self._known: set[str] = set(sys.modules)
-        self._local: dict[str, types.ModuleType] = {n: m for n, m in list(sys.modules.items()) if _is_local(n, m)}
+        self._local: dict[str, types.ModuleType] = {
+            n: m for n, m in list(sys.modules.items()) if _is_local(n, m)
+        }
         self._counted = len(sys.modules)
         self._versions: dict[str, str] = {}
         self._base = {n.partition(".")[0] for n in self._known}

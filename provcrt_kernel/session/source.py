@@ -25,29 +25,21 @@ from provcrt_kernel.store.digest import digest
 _WILDCARD_CALLS = {"globals", "locals", "eval", "exec", "vars", "dir", "compile"}
 _ONLY_WITHOUT_ARGUMENTS = {"vars", "dir"}
 #: Attributes that lead to the caller's frame or to the namespace as an object.
-_WILDCARD_ATTRIBUTES = {
-    "_getframe",
-    "currentframe",
-    "stack",
-    "f_globals",
-    "f_locals",
-    "f_back",
-    "user_ns",
-    "user_global_ns",
-}
+_WILDCARD_ATTRIBUTES = frozenset(
+    "_getframe currentframe stack f_globals f_locals f_back user_ns user_global_ns".split()
+)
 #: What `get_ipython()` may be asked without the whole namespace being read.
 _SHELL_METHODS = {"run_line_magic", "run_cell_magic", "system", "getoutput", "set_next_input"}
 
 #: Magics whose argument (line, or line and body) is Python code run in the namespace.
 _CODE_MAGICS = {"time", "timeit", "prun", "capture", "memit", "mprun", "lprun"}
 #: Magics that read no name but those expanded in their line.
-_PLAIN_MAGICS = {
-    "matplotlib", "precision", "config", "load_ext", "reload_ext", "unload_ext", "autoreload", "cd", "pwd", "env", "set_env",
-    "writefile", "file", "html", "HTML", "javascript", "js", "latex", "markdown", "svg", "SVG", "bash", "sh", "script", "perl", "ruby",
-    "pip", "conda", "mamba", "uv", "ls", "ll", "mkdir", "rmdir", "cat", "cp", "mv", "rm", "man", "more", "less", "head", "tail",
-    "system", "sx", "!", "colors", "xmode", "pprint", "alias", "unalias", "dhist", "pushd", "popd", "dirs", "bookmark",
-    "lsmagic", "magic", "quickref", "provcrt", "provcrt_run", "run", "pylab_off", "automagic", "pdb", "logstart", "logstop",
-}  # fmt: skip
+_PLAIN_MAGICS = frozenset(
+    "matplotlib precision config load_ext reload_ext unload_ext autoreload cd pwd env set_env writefile file html "
+    "HTML javascript js latex markdown svg SVG bash sh script perl ruby pip conda mamba uv ls ll mkdir rmdir cat cp "
+    "mv rm man more less head tail system sx ! colors xmode pprint alias unalias dhist pushd popd dirs bookmark "
+    "lsmagic magic quickref provcrt provcrt_run run pylab_off automagic pdb logstart logstop".split()
+)
 #: IPython's names for earlier inputs and results.
 _EARLIER = re.compile(r"_{1,3}|_\d+|_i{0,3}|_i\d+|_[oi]h|In|Out")
 _MAGIC_RUNNERS = {"run_line_magic", "run_cell_magic"}
@@ -217,9 +209,10 @@ class _Reader:
         for child in ast.walk(module):
             if not hasattr(child, "lineno") and isinstance(child, ast.stmt | ast.expr):
                 child.lineno, child.col_offset = 1, 0
-        return compile(
-            module, "<cell>", "exec", self.flags | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True
-        )
+        flags = self.flags | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+        code: object = compile(module, "<cell>", "exec", flags, dont_inherit=True)
+        assert isinstance(code, types.CodeType)
+        return code
 
     def _leaf(self, node: ast.stmt, bound: set[str], skip: str | None = None) -> set[str]:
         """A statement without statements of its own, or one whose inner order is not looked at."""
@@ -270,7 +263,7 @@ class _Reader:
         bound: set[str],
         name: str | None = None,
     ) -> set[str]:
-        name = name or getattr(node, "name", "")
+        name = name or str(getattr(node, "name", ""))
         decorated = bool(getattr(node, "decorator_list", ())) or bool(getattr(node, "keywords", ()))
         after = self._leaf(node, bound, skip=None if decorated else name)
         if not decorated:
