@@ -62,11 +62,11 @@ CASES = {
     "rename a directory": (
         "os.rename('dir', 'n')",
         {
-            "dir": "sd",
+            "dir": "sld",
             "dir/c": "rd",
-            "dir/deep": "sd",
+            "dir/deep": "sld",
             "dir/deep/d": "rd",
-            "n": "w",
+            "n": "sw",
             "n/c": "w",
             "n/deep/d": "w",
         },
@@ -85,7 +85,7 @@ CASES = {
     "mkdir over": ("\ntry: os.mkdir('dir')\nexcept OSError: pass", {"dir": "s"}),
     "rmdir": (
         "os.unlink('dir/c'); os.unlink('dir/deep/d'); os.rmdir('dir/deep'); os.rmdir('dir')",
-        {"dir": "sd", "dir/c": "sd", "dir/deep": "sd"},
+        {"dir": "sld", "dir/c": "sd", "dir/deep": "sld"},
     ),
     "list": ("os.listdir('dir')", {"dir": "sl"}),
     "chmod": ("os.chmod('a', 0o600)", {"a": "sw"}),

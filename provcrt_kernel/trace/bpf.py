@@ -74,6 +74,9 @@ def _leaf(call: c.Call) -> list[Line]:
             allow,
             notify,
         ]
+    if call.quiet == "program":  # memory, and what the dynamic linker maps; the data files are left
+        own = c.MAP_ANONYMOUS | c.MAP_DENYWRITE
+        return [(_LOAD, 0, 0, _low(3)), (_JSET, 0, 1, own), allow, notify]
     if call.quiet == "malloc":  # glibc seeds its allocator in every process: getrandom(…, 8, GRND_NONBLOCK)
         return [
             (_LOAD, 0, 0, _low(1)),

@@ -15,6 +15,8 @@ AT_EMPTY_PATH = 0x1000
 AT_SYMLINK_NOFOLLOW = 0x100
 AT_SYMLINK_FOLLOW = 0x400
 AT_REMOVEDIR = 0x200
+MAP_ANONYMOUS = 0x20
+MAP_DENYWRITE = 0x800
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,8 @@ class Call:
     path, dir, flags : int or None
         Which argument is the path, the directory descriptor, the flags.
     quiet : str or None
-        When the filter lets it pass unseen: ``thread``, ``empty_path``, ``no_address``, ``malloc``.
+        When the filter lets it pass unseen: ``thread``, ``empty_path``, ``no_address``, ``malloc``,
+        ``program`` (each is explained in `bpf`).
     fixed : int
         The flags of a call that has no argument for them.
     """
@@ -106,6 +109,7 @@ CALLS = (
     Call("linkat", 265, 37, "link", 1, 0, 4),
     Call("symlink", 88, None, "symlink", 1),
     Call("symlinkat", 266, 36, "symlink", 2, 1),
+    Call("mmap", 9, 222, "map", flags=3, quiet="program"),
     Call("getdents", 78, None, "list"),
     Call("getdents64", 217, 61, "list"),
     Call("chdir", 80, 49, "chdir", 0),

@@ -76,6 +76,9 @@ class Descriptors:
                 ledger.read(path, mapped.seen, mapped.by)
 
     def _maps(self, task: Task) -> None:
+        if not task.maps:
+            return  # to read a large process's maps takes milliseconds
+        task.maps = False
         try:
             with open(b"/proc/%d/maps" % task.pid, "rb") as file:
                 rows = _MAPPING.findall(file.read())
@@ -90,6 +93,7 @@ class Descriptors:
             except OSError:
                 continue  # removed: only this process can reach it
             if stat.S_ISREG(seen.st_mode):
+                task.maps = True
                 before = self._mapped.get(path)
                 written = rights[1:2] + rights[3:4] == b"ws" or (before is not None and before.written)
                 by = task.by | (before.by if before is not None else 0)

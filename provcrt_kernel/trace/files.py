@@ -96,10 +96,10 @@ class Files:
             return []
         if seen is None:
             # an absent name is asked for again each time: somebody outside may have made it meanwhile
-            if not flags & os.O_CREAT or flags & os.O_DIRECTORY or not _has_parent(path):
-                self.ledger.state(path, None, by)
-            else:
+            if flags & os.O_CREAT and not flags & os.O_DIRECTORY and self._has_parent(path, by):
                 self.ledger.change(path, None, by, states=exclusive or not flags & os.O_TRUNC)
+            else:
+                self.ledger.state(path, None, by)
             return []
         entries = self._open_existing(path, seen, flags, exclusive, by)
         if steady and key is not None and not entries:
@@ -121,10 +121,19 @@ class Files:
                 self.ledger.state(path, seen, by)
         else:
             cut = bool(flags & os.O_TRUNC)
+            self._has_parent(path, by)
+            self.ledger.change_others(path, seen, by, maybe=not cut)
             return self.ledger.change(
                 path, seen, by, reads=not cut, states=not flags & os.O_CREAT, maybe=not cut
             )
         return []
+
+    def _has_parent(self, path: bytes, by: int) -> bool:
+        """Say whether a name can be made: that its directory is there, or is not, is an input as well."""
+        parent = path.rpartition(b"/")[0] or b"/"
+        seen = self.ledger.known(parent) or look(parent)
+        self.ledger.state(parent, seen, by)
+        return seen is not None and stat.S_ISDIR(seen.st_mode)
 
     def execute(self, text: bytes, by: int, tid: int) -> tuple[bytes, bool]:
         """Record an execution with all that loads the program; return its real path and whether it can succeed."""
@@ -146,19 +155,21 @@ class Files:
         if seen is None or stat.S_ISDIR(seen.st_mode):
             self.ledger.state(path, seen, by)
             return []
+        self.ledger.change_others(path, seen, by)
         return self.ledger.change(path, seen, by, reads=reads, states=True)
 
     def make(
         self, text: bytes, by: int, tid: int, *, directory: bool = False, tolerant: bool = False
-    ) -> None:
-        """Record mkdir, mknod, symlink, and bind of a Unix socket: each fails where the name exists."""
+    ) -> bytes:
+        """Record mkdir, mknod, symlink, link, bind: each fails where the name exists; return its real path."""
         path, seen, _ = self._resolve(text.rstrip(b"/") or b"/", False, by, tid)
-        if seen is None and _has_parent(path):
+        if seen is None and self._has_parent(path, by):
             self.ledger.change(path, None, by, states=True, directory=directory)
         else:
             self.ledger.state(path, seen, by)
         if tolerant:
             self.ledger.tolerate(path)
+        return path
 
     def symlink(self, text: bytes, by: int, tid: int) -> None:
         """Record a new symbolic link."""
@@ -171,25 +182,33 @@ class Files:
         if seen is None or stat.S_ISDIR(seen.st_mode) != directory:
             self.ledger.state(path, seen, by)  # it will fail
             return []
+        if directory and not self._is_empty(path, by):
+            self.ledger.state(path, seen, by)
+            return []
         if not stat.S_ISREG(seen.st_mode):
             self._forget()
-        return self.ledger.change(path, seen, by, states=True)
+        return self.ledger.change(path, seen, by, states=True, leaves=True)
+
+    def _is_empty(self, path: bytes, by: int) -> bool:
+        """Say whether a directory is empty, which thereby becomes an input."""
+        self.names(path, by)
+        with os.scandir(path) as entries:
+            return next(entries, None) is None
 
     def link(self, source: bytes | None, target: bytes, follow: bool, by: int, tid: int) -> None:
         """Record a hard link; `source` is None where it is an open file without a name."""
+        new = self.make(target, by, tid)
         if source is not None:
             old, seen, _ = self._resolve(source, follow, by, tid)
             self.ledger.read(old, seen, by)
-        self.make(target, by, tid)
+            if seen is not None:
+                self.ledger.same(old, new, seen)
 
     def rename(self, source: bytes, target: bytes, flags: int, by: int, tid: int) -> list[Entry]:
         """Record rename, of whole trees where it is a directory; `flags` are those of renameat2."""
         old, seen, _ = self._resolve(source.rstrip(b"/"), False, by, tid)
         new, there, _ = self._resolve(target.rstrip(b"/"), False, by, tid)
-        fails = seen is None or (
-            there is not None if flags & _NOREPLACE else there is None and flags & _EXCHANGE
-        )
-        if seen is None or fails or old == new or not _has_parent(new):
+        if seen is None or not self._renames(old, seen, new, there, flags, by):
             self.ledger.state(old, seen, by)
             self.ledger.state(new, there, by)
             return []
@@ -200,18 +219,36 @@ class Files:
             self._forget()
         return waiting
 
+    def _renames(
+        self, old: bytes, seen: os.stat_result, new: bytes, there: Look, flags: int, by: int
+    ) -> bool:
+        """Say whether a rename will change anything, as far as names decide it."""
+        if not self._has_parent(new, by) or new == old or new.startswith(old + b"/"):
+            return False
+        if flags & _EXCHANGE:
+            return there is not None
+        if there is None or flags & _NOREPLACE:
+            return there is None
+        if stat.S_ISDIR(seen.st_mode) != stat.S_ISDIR(there.st_mode):
+            return False
+        if (seen.st_dev, seen.st_ino) == (there.st_dev, there.st_ino):
+            return False  # two names of one file
+        return not stat.S_ISDIR(there.st_mode) or self._is_empty(new, by)
+
     def _move(self, old: bytes, seen: os.stat_result, new: bytes, by: int, *, replaces: bool) -> list[Entry]:
         waiting: list[Entry] = []
-        for path, moved in _tree(old, seen):
+        tree = _tree(old, seen)
+        for path, moved in tree:
+            if stat.S_ISDIR(moved.st_mode):
+                self.names(path, by)
+        for path, moved in tree:
             goal = new + path[len(old) :]
             folder = stat.S_ISDIR(moved.st_mode)
-            waiting += self.ledger.change(path, moved, by, reads=True, states=True)
-            waiting += self.ledger.change(goal, look(goal), by, states=not replaces, directory=folder)
+            waiting += self.ledger.change(path, moved, by, reads=True, states=True, leaves=True)
+            waiting += self.ledger.change(
+                goal, look(goal), by, states=folder or not replaces, directory=folder
+            )
         return waiting
-
-
-def _has_parent(path: bytes) -> bool:
-    return os.path.isdir(path.rpartition(b"/")[0] or b"/")
 
 
 def _tree(path: bytes, seen: os.stat_result) -> list[tuple[bytes, os.stat_result]]:

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 Look = os.stat_result | None
 _GRAIN_NS = 20_000_000  # a file's clock ticks every 4 to 10 ms: younger stamps prove nothing
 
+_OTHER_NAMES = "it has other names (hard links), which change with it"
+
 
 class Entry:
     """What is known of one path; mutable until the span closes. The attributes are those of `Access`, and:
@@ -37,6 +39,8 @@ class Entry:
         It was absent when the span made it, and that mattered.
     touched : bool
         It was changed otherwise than by an opening that may have written nothing.
+    left : bool
+        The span itself has removed or renamed it: its absence at the end is no failure to make it.
     pending : bool
         A worker has yet to find `before`.
     by : int
@@ -47,7 +51,7 @@ class Entry:
 
     # defaults of the class: most entries are made to hold three attributes, by the ten thousand
     read = stated = executed = listed = False
-    changed = created = touched = tolerant = pending = False
+    changed = created = touched = left = tolerant = pending = False
     link: bytes | None = None
     before: str | None = None
     listing: str | None = None
@@ -78,6 +82,7 @@ class Ledger:
         self.entries: dict[bytes, Entry] = {}
         self._changed: dict[bytes, dict[bytes, Entry]] = {}  # by directory, then by name
         self._made: set[bytes] = set()  # directories that were absent before
+        self._names: dict[tuple[int, int], dict[bytes, None]] = {}  # of files with several names, by inode
 
     def known(self, path: bytes) -> Look:
         """Return what was seen of an existing path that the span has not changed; else None."""
@@ -91,6 +96,8 @@ class Ledger:
             if self._quiet(path):
                 return None
             entry = self.entries[path] = Entry(path, seen)
+            if seen is not None and seen.st_nlink > 1 and stat.S_ISREG(seen.st_mode):
+                self._names.setdefault((seen.st_dev, seen.st_ino), {})[path] = None
             if seen is None and self._made and path.rpartition(b"/")[0] in self._made:
                 entry.changed = True  # what is absent in a directory of its own is no news from outside
         entry.by |= by
@@ -144,6 +151,23 @@ class Ledger:
         entry.listing = digest(b"\0".join(sorted(before)))
         entry.excepted = tuple(sorted(own))
 
+    def same(self, path: bytes, other: bytes, seen: os.stat_result) -> None:
+        """Note that two names are about to be one file (a hard link)."""
+        names = self._names.setdefault((seen.st_dev, seen.st_ino), {})
+        names[path] = names[other] = None
+
+    def change_others(self, path: bytes, seen: os.stat_result, by: int, *, maybe: bool = False) -> None:
+        """Record that the other names of a file change with it, as far as the span has met them."""
+        if seen.st_nlink < 2:
+            return
+        names = self._names.get((seen.st_dev, seen.st_ino), {})
+        for other in names:
+            if other != path:
+                self.change(other, seen, by, maybe=maybe)
+        entry = self.entry(path, seen, by)
+        if entry is not None and len(names.keys() | {path}) < seen.st_nlink:
+            entry.problems = (_OTHER_NAMES,)
+
     def tolerate(self, path: bytes) -> None:
         """Note that making this directory would have minded nothing that was there."""
         entry = self.entries.get(path)
@@ -160,6 +184,7 @@ class Ledger:
         states: bool = False,
         maybe: bool = False,
         directory: bool = False,
+        leaves: bool = False,
     ) -> list[Entry]:
         """Record that a path is about to be made, changed or removed.
 
@@ -175,6 +200,8 @@ class Ledger:
             It is only opened: whether anything is written shows at the end.
         directory : bool
             It is about to be a directory.
+        leaves : bool
+            The name is about to be given up: by a removal, or a rename to another.
 
         Returns
         -------
@@ -186,6 +213,8 @@ class Ledger:
             return []
         if not maybe:
             entry.touched = True
+        if leaves:
+            entry.left = True
         if entry.changed:
             if directory and entry.first is None:
                 self._made.add(path)
@@ -225,6 +254,8 @@ def _access(entry: Entry, look: Callable[[bytes], Look]) -> Access | None:
             stated |= entry.created
         elif entry.first is not None:
             removed = True
+        elif entry.touched and not entry.left:
+            stated = True  # it could not be made, so it was but asked for
         elif not (stated or entry.read):
             return None  # made and removed again
     if not (entry.read or stated or entry.executed or entry.listed or written or removed):

@@ -228,8 +228,10 @@ def _supervisor(
         there.close()
         status = _House(kernel, keeper, here, page, parent).run()
     except BaseException:
-        if os.environ.get("PROVCRT_DEBUG"):
-            traceback.print_exc()
+        _complain()
+        with contextlib.suppress(ProcessLookupError):
+            if os.getppid() != parent:  # nobody is left who could answer it
+                os.kill(kernel, signal.SIGKILL)
     finally:
         os._exit(status)
 
@@ -272,19 +274,25 @@ class _House:
 
         while True:
             for number, _ in self._epoll.poll():
-                if number == waker.fileno():
-                    waker.drain()
-                elif number == self._listener:  # nobody has the filter any more
-                    self._epoll.unregister(number)
-                    self._listener = -1
-                elif self._keeper is not None and number == keeper.fileno():
-                    self._keeper_gone()
-                elif self._link is not None and number == link.fileno():
-                    self._kernel_speaks(link)
+                try:
+                    self._serve(number, waker)
+                except Exception:  # whatever it is, the others still need an answer
+                    _complain()
             self._reap()
             if self._ended and self._listener < 0:
                 _remove(self._setup, self._last)
                 return 0
+
+    def _serve(self, number: int, waker: Waker) -> None:
+        if number == waker.fileno():
+            waker.drain()
+        elif number == self._listener:  # nobody has the filter any more
+            self._epoll.unregister(number)
+            self._listener = -1
+        elif self._keeper is not None and number == self._keeper.fileno():
+            self._keeper_gone()
+        elif self._link is not None and number == self._link.fileno():
+            self._kernel_speaks(self._link)
 
     def _tell(self, message: dict[str, Any], descriptors: tuple[int, ...] = ()) -> None:
         if self._keeper is not None:
@@ -372,6 +380,11 @@ class _House:
                     self._ended = True
                     self._last = self._supervisor.last_span() if self._supervisor is not None else ""
                     self._tell({"exit": status, "last": self._last})
+
+
+def _complain() -> None:
+    if os.environ.get("PROVCRT_DEBUG"):
+        traceback.print_exc()
 
 
 def _make(listener: int, page: mmap.mmap, kernel: int, setup: dict[str, Any]) -> Supervisor:

@@ -49,7 +49,19 @@ class Task:
     ended : float or None
     """
 
-    __slots__ = ("_cwd", "_mem", "born", "by", "ended", "foreign", "images", "parent", "pid", "unsettled")
+    __slots__ = (
+        "_cwd",
+        "_mem",
+        "born",
+        "by",
+        "ended",
+        "foreign",
+        "images",
+        "maps",
+        "parent",
+        "pid",
+        "unsettled",
+    )
 
     def __init__(self, pid: int, parent: int, by: int, born: int) -> None:
         self.pid = pid
@@ -59,6 +71,7 @@ class Task:
         self.ended: float | None = None
         self.images: list[tuple[int, Image]] = []
         self.foreign = False  # names mean something else for it: another root, other mounts
+        self.maps = True  # it may have mapped a data file
         self._mem = -1
         self._cwd: bytes | None = None
         self.unsettled = 0  # the thread that is just changing the working directory; -1: never cache it

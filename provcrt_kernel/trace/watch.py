@@ -30,6 +30,9 @@ Notice = tuple[int, ...]  # as `notify.NOTICE` unpacks it
 ARGS = 6  # where the arguments start in a notice
 TID = 1
 
+_ALWAYS = frozenset(
+    ("exec", "fork", "clone3", "exit", "exit_group", "chdir", "fchdir", "unshare", "escape", "map")
+)
 _CLONE_NEWNS, _CLONE_FS = 0x20000, 0x200
 _IN_ROOT = 0x10
 _NOTHING: tuple[Entry, ...] = ()
@@ -242,6 +245,9 @@ class Watch:
 
     def _target(self, notice: Notice, task: Task, call: c.Call) -> bytes | None:
         return self._name(notice, task, 1, None) if call.dir is None else self._name(notice, task, 3, 2)
+
+    def _do_map(self, notice: Notice, task: Task, call: c.Call) -> None:
+        task.maps = True
 
     # -- family
 
