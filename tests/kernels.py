@@ -10,7 +10,7 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Empty
@@ -27,7 +27,7 @@ Message = dict[str, Any]
 
 
 def install_kernelspecs(prefix: Path) -> Path:
-    """Install both kernelspecs below a prefix with their own installers; returns the folder of kernelspecs."""
+    """Install both kernelspecs below a prefix by their own installers; returns the kernelspecs' folder."""
     for package in ("ipykernel", "provcrt_kernel"):
         command = [sys.executable, "-m", package, "install", "--prefix", str(prefix)]
         subprocess.run(command, check=True, capture_output=True)
@@ -158,17 +158,16 @@ class Kernel:
     def replies(self) -> dict[str, Message]:
         return self.__dict__.setdefault("_replies", {})
 
-    def wait_for(self, identity: str, holds: Callable[[Message], bool]) -> Message:
-        """Wait until something is published for a request, leaving everything for `finish`."""
+    def wait_for(self, identity: str | None, holds: Callable[[Message], bool]) -> Message:
+        """Wait until something is published (for a request, or at all), leaving everything for `finish`."""
         deadline = time.monotonic() + self.timeout
-        seen: list[Message] = []
         while time.monotonic() < deadline:
-            seen += self.published(identity, wait=0.2)
-            found = next((message for message in seen if holds(message)), None)
-            if found is not None:
-                self.backlog = seen + self.backlog
-                return found
-        raise AssertionError(f"{self.name}: did not come within {self.timeout} s; there was {seen}")
+            for message in self.backlog:
+                if identity in (None, message["parent_header"].get("msg_id")) and holds(message):
+                    return message
+            with suppress(Empty):
+                self.backlog.append(self.client.iopub_channel.get_msg(timeout=0.2))
+        raise AssertionError(f"{self.name}: did not come within {self.timeout} s; there was {self.backlog}")
 
     def wait_for_text(self, identity: str, text: str) -> None:
         self.wait_for(identity, lambda message: text in message["content"].get("text", ""))
