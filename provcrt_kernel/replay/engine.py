@@ -17,6 +17,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+import re
 import sys
 import threading
 import time
@@ -36,6 +37,7 @@ from provcrt_kernel.session import entropy, environ
 from provcrt_kernel.session.ambience import Ambience, Values
 from provcrt_kernel.session.audit import Audit
 from provcrt_kernel.session.classes import register_live
+from provcrt_kernel.session.effects import hidden_effects, owner
 from provcrt_kernel.session.keep import blobs, keep, worth_keeping
 from provcrt_kernel.session.modules import MODULE, Modules, top_level_names
 from provcrt_kernel.session.observe import Change, is_variable, observe, variables
@@ -60,6 +62,8 @@ _LIBRARY_THREADS = (
 )
 #: Children that libraries keep for later cells and that read no data of their own.
 _LIBRARY_CHILDREN = ("resource_tracker", "semaphore_tracker", "loky", "multiprocessing.forkserver")  # fmt: skip
+#: Why a module's own state has no content digest.
+_OWNED = "state of module "
 #: Ambient slots that run code of the notebook before or after each cell.
 _AROUND_CELLS = ("~IPython events", "~IPython transformers")
 
@@ -378,7 +382,7 @@ class Engine:
         everything = running.everything or (
             f"{self.audit.frame_reader} looks at its frame" if self.audit.frame_reader else None
         )
-        change = self._observe(running, everything)
+        change = self._owned(self._observe(running, everything), running)
         arrived = self.modules.arrivals()
         source = running.source
 
@@ -402,7 +406,16 @@ class Engine:
         writes: dict[str, State] = {**change.states, **moved}
         writes |= self.modules.package_states(arrived)
         writes |= self._local_modules(running, arrived, pinned)
-        pinned += self._module_effects(source, moved)
+        visible = bool(
+            change.states
+            or change.deleted
+            or moved
+            or outcome.shown
+            or any(a.written or a.removed for a in span.accesses)
+        )
+        pinned += hidden_effects(
+            source, self.namespace, self._explained(moved, environ_now != running.environ), visible=visible
+        )
 
         report = Report(
             "executed",
@@ -508,19 +521,31 @@ class Engine:
         self.modules.note_sources()
         return states
 
-    def _module_effects(self, source: Source, moved: Mapping[str, State]) -> list[str]:
-        """Assignments to attributes or items of a module or a library's class, where no ambient slot shows what they did."""
-        if moved:
-            return []
-        found = []
-        for chain in source.assigned:
-            value = self.namespace.get(chain.partition(".")[0])
-            kind = type(value)
-            if kind.__name__ == "module" or (isinstance(value, type) and value.__module__ != "__main__"):
-                if chain.startswith("os.environ"):
-                    continue
-                found.append(f"it sets {chain}")
+    def _explained(self, moved: Iterable[str], environ_changed: bool) -> set[str]:
+        """Top-level modules whose state an ambient slot shows to have changed."""
+        found = {"os"} if environ_changed or {"~cwd", "~umask"} & set(moved) else set()
+        for name in moved:
+            found |= self.ambience.packages(name) | {re.split(r"[. ]", name[1:])[0]}
         return found
+
+    def _owned(self, change: Change, running: _Running) -> Change:
+        """Values that are a module's own state cannot be kept as copies: their cell is run again to get at them."""
+        states = dict(change.states)
+        for name, state in change.states.items():
+            value = self.namespace[name]
+            old = self.slots.get(name)
+            module = owner(value, running.source, self.namespace) if state.opaque is None else None
+            if module is None and old and (old.state.opaque or "").startswith(_OWNED):
+                module = (
+                    (old.state.opaque or "").removeprefix(_OWNED)
+                    if running.identities.get(name) == id(value)
+                    else None
+                )
+            if module is not None:
+                states[name] = msgspec.structs.replace(
+                    state, version=f"{running.lineage}:{name}", opaque=f"{_OWNED}{module}"
+                )
+        return dataclasses.replace(change, states=states)
 
     def _record(
         self,
@@ -649,6 +674,8 @@ class Engine:
                     manifest = keep(self.store, values, self.namespace)
                 except Unstorable:
                     manifest = None
+            if any((change.states[n].opaque or "").startswith(_OWNED) for n in group):
+                manifest = None
             for member in group:
                 final[member] = msgspec.structs.replace(change.states[member], kept=manifest)
         return final

@@ -139,6 +139,11 @@ class Ambience:
                 failed.append(name)
         return failed
 
+    def packages(self, name: str) -> frozenset[str]:
+        """Top-level modules that a slot belongs to."""
+        adapter = self._adapters.get(name)
+        return adapter.packages if adapter is not None else frozenset()
+
     def knows(self, name: str) -> bool:
         """Whether `name` is a slot that an adapter keeps."""
         return name in self._adapters

@@ -129,7 +129,7 @@ def _bytes(walker: Walker, array: Any) -> None:
         piece = numpy.ascontiguousarray(array[at : at + rows])
         hasher.update(piece.reshape(-1).view(numpy.uint8))
     walker.buffered += array.nbytes
-    walker.out.append(array.nbytes.to_bytes(8, "little") + hasher.digest())
+    walker.out.append(b"\xff;" + array.nbytes.to_bytes(8, "little") + hasher.digest())
 
 
 @handles_named("numpy.generic")

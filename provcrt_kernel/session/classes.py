@@ -79,12 +79,14 @@ def reduce_class(cls: type, digest: str | None) -> Any:
         fields = cls._fields  # type: ignore[attr-defined]
         known = (cls.__name__, tuple(fields), cls.__new__.__defaults__, module_of(cls), qualname_of(cls))
         made = (digest, make_named_tuple, known)
-        return make_class, made, (set_attributes, _beyond_named_tuple(cls)), None, None, fill_class
+        return make_class, made, (fill_named_tuple, _beyond_named_tuple(cls)), None, None, fill_class
     constructor, arguments, state, _, _, setter = _dynamic_class_reduce(cls)
     arguments = [*arguments[:-2], None, None]  # cloudpickle's own tracking of identities stays out of it
     attributes = dict_of(cls)
-    if "__slots__" in attributes and not issubclass(type(cls), enum.EnumMeta):
-        arguments[3] = {**arguments[3], "__slots__": attributes["__slots__"]}
+    if enum.EnumMeta not in mro_of(type(cls)):  # cloudpickle leaves both out
+        arguments[3] = {**arguments[3], "__qualname__": qualname_of(cls)}
+        if "__slots__" in attributes:
+            arguments[3]["__slots__"] = attributes["__slots__"]
         state[0].pop("__slots__", None)
         for name, item in attributes.items():  # mangled names too
             if type(item) is MemberDescriptorType:
@@ -146,10 +148,12 @@ def make_named_tuple(
     return cast(type, made)
 
 
-def set_attributes(cls: type, attributes: dict[str, Any]) -> None:
-    """Called by a stream: what a class has beyond its skeleton."""
+def fill_named_tuple(cls: type, attributes: dict[str, Any]) -> None:
+    """Called by a stream: what a named tuple class has beyond its fields."""
     for name, value in attributes.items():
         type.__setattr__(cls, name, value)
+    if "__annotations__" in attributes:  # typing.NamedTuple gives both the same
+        cls.__new__.__annotations__ = attributes["__annotations__"]
 
 
 def make_class(digest: str | None, constructor: Any, arguments: tuple[Any, ...]) -> type:

@@ -17,7 +17,7 @@ from types import (
     MemberDescriptorType,
     ModuleType,
 )
-from typing import Any
+from typing import Any, cast
 
 from .codes import CLOCK, facts
 from .homes import bases_of, class_home, dict_of, function_home, home_of, module_of, qualname_of
@@ -42,7 +42,7 @@ def _function(walker: Walker, value: FunctionType) -> None:
     if home not in ("notebook", "unknown"):
         _named(walker, b"f", home, value.__module__, value.__qualname__)
         if home == "local":
-            walker.out.append(facts(value.__code__).digest)
+            walker.out.append(b"\xffC" + facts(value.__code__).digest)
         return
     if walker.seen(value):
         return
@@ -59,12 +59,11 @@ def code(walker: Walker, value: CodeType, *, in_notebook: bool) -> None:
     """Write a code object and note the names it reads."""
     known = facts(value)
     walker.out.append(b"\xffC" + known.digest)
-    walker.clock |= known.clock
     for name in known.imports:
         note_module(walker, name)
-    if not in_notebook:
-        walker.clock |= known.clock_globals
+    if not in_notebook:  # what a library's own code does is nobody's reading of the notebook
         return
+    walker.clock |= known.clock
     walker.refs |= known.refs
     walker.refs.update(name.partition(".")[0] for name in known.imports)
     if known.wildcard:
@@ -86,9 +85,9 @@ def _scope(walker: Walker, value: FunctionType) -> None:
         return
     if walker.seen(scope):
         return
-    names = sorted(facts(value.__code__).refs)
-    walker.token(b"G", len(names))
-    walker.real(scope.get(name) for name in names if name in scope)
+    names = sorted(name for name in facts(value.__code__).refs if name in scope)
+    walker.token(b"G", *names)
+    walker.real(scope[name] for name in names)
 
 
 @handles(CellType)
@@ -161,9 +160,9 @@ def visit_class(walker: Walker, value: type) -> None:
     """A class as a value: by name, or by content if the notebook defined it."""
     _class(walker, value)
     if class_home(value) == "notebook":
-        own = {id(value), *map(id, dict_of(value).values())}
-        walker.objects |= own
-        walker.types -= own
+        own = walker.types.intersection(map(id, dict_of(value).values()))
+        walker.objects.add(id(value))
+        walker.types -= own | {id(value)}
 
 
 def class_token(walker: Walker, cls: type) -> None:
@@ -192,9 +191,9 @@ def _class(walker: Walker, cls: type) -> None:
     if home != "notebook":
         _named(walker, b"t", home, module_of(cls), qualname_of(cls))
         if home == "local" and not walker.met(cls):
-            for item in dict_of(cls).values():
+            for name, item in dict_of(cls).items():
                 if type(item) is FunctionType:
-                    walker.out.append(facts(item.__code__).digest)
+                    walker.token(b",", name, facts(item.__code__).digest)
         return
     if walker.met(cls):
         return
@@ -206,14 +205,11 @@ def _class(walker: Walker, cls: type) -> None:
         class_token(walker, base)
     attributes = dict_of(cls)
     names = sorted(name for name in attributes if type(name) is str and name not in _SKIPPED)
-    fresh, walker.fresh = walker.fresh, None
-    for name in names:
-        walker.atom(name)
-        walker.walk(attributes[name])
-    walker.fresh = fresh
+    walker.token(b"k", *names)
+    walker.real(attributes[name] for name in names)
     if "_abc_impl" in attributes:
-        registered = sorted(full_name(sub) for ref in abc._get_dump(cls)[0] if (sub := ref()) is not None)  # type: ignore[attr-defined]
-        walker.atom(registered)
+        registry = cast(Any, abc)._get_dump(cls)[0]
+        walker.token(b"k", *sorted(full_name(sub) for ref in registry if (sub := ref()) is not None))
 
 
 @handles(

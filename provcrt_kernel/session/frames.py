@@ -46,9 +46,9 @@ def _labelled(walker: Walker, value: Any) -> None:
     note_module(walker, "pandas")
     walker.token(b"|", value.flags.allows_duplicate_labels)
     walker.real((value._attrs,))
-    for name in stray_attributes(value):
-        walker.atom(name)
-        walker.real(((instance_dict(value) or {})[name],))
+    strays = stray_attributes(value)
+    walker.token(b"|", *strays)
+    walker.real((instance_dict(value) or {})[name] for name in strays)
     for name in value._metadata:
         if name not in ("_name", "name"):
             walker.atom(name)

@@ -94,6 +94,12 @@ def make_cache(function: Any, maxsize: int | None, typed: bool) -> Any:
     return functools.lru_cache(maxsize, typed)(function)
 
 
+def find_constant(module: str, name: str) -> Any:
+    """Called by a stream: a library's constant, such as ``dataclasses.MISSING``."""
+    __import__(module)
+    return getattr(sys.modules[module], name)
+
+
 def make_cached_property(function: Any, name: str | None, doc: str | None) -> functools.cached_property[Any]:
     """Called by a stream: a ``cached_property`` with a lock of its own."""
     made = functools.cached_property(function)

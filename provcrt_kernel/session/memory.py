@@ -214,9 +214,7 @@ def _strided(content: Any, signs: str) -> Any:
     return made
 
 
-def make_view(
-    base: Any, offset: int, dtype: Any, shape: Any, strides: Any, writeable: bool
-) -> Any:
+def make_view(base: Any, offset: int, dtype: Any, shape: Any, strides: Any, writeable: bool) -> Any:
     """Called by a stream: a view on the memory of `base`, `offset` bytes in."""
     import numpy
 

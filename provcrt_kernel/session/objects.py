@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copyreg
 import enum
+import sys
 from collections.abc import Callable
 from types import GetSetDescriptorType, MemberDescriptorType
 from typing import Any, cast
@@ -18,6 +19,7 @@ from .homes import class_home, dict_of, module_of, mro_of, qualname_of, resolves
 from .walk import FALLBACKS, Walker, handles_named
 
 _CUSTOM = ("__reduce__", "__reduce_ex__", "__getstate__")
+_EMPTY = object.__basicsize__ + 16  # room for a __dict__ and weak references, for nothing else
 _ENUM_CACHES = frozenset({"__objclass__", "_sort_order_", "_inverted_", "_hash_"})
 
 
@@ -79,12 +81,16 @@ def instance(walker: Walker, value: object) -> None:
     if enum.EnumMeta in mro_of(type(cls)):
         _enum_member(walker, value)
         return
+    constant = constant_of(value)
+    if constant is not None:
+        note_module(walker, constant[0])
+        walker.token(b"n", *constant)
+        return
     if walker.seen(value):
         return
     walker.token(b"I")
     class_token(walker, cls)
-    home = class_home(cls)
-    by_name = home not in ("notebook", "local")
+    by_name = class_home(cls) not in ("notebook", "local")
     own = _builtin_base(cls)
     if own is not None:
         HANDLERS_OF_BASES[own](walker, value, own)
@@ -102,6 +108,22 @@ def instance(walker: Walker, value: object) -> None:
         state(walker, value)
 
 
+def constant_of(value: object) -> tuple[str, str] | None:
+    """Module and name of a library's stateless constant, such as ``dataclasses.MISSING``.
+
+    It is one object in each process, known by its identity alone.
+    """
+    cls = type(value)
+    if instance_dict(value) or cls.__basicsize__ > _EMPTY or class_home(cls) not in ("stdlib", "package"):
+        return None
+    if _is_custom(cls) or slots(value):
+        return None
+    name = module_of(cls)
+    module = sys.modules.get(name)
+    own = vars(module).items() if module is not None else ()
+    return next(((name, found) for found, item in list(own) if item is value), None)
+
+
 def _enum_member(walker: Walker, value: object) -> None:
     """A member of an enum: its class, name and value, and what ``__init__`` gave it; nobody changes it."""
     if walker.met(value):
@@ -110,9 +132,8 @@ def _enum_member(walker: Walker, value: object) -> None:
     class_token(walker, type(value))
     attributes = instance_dict(value) or {}
     names = [name for name in sorted(attributes) if name not in _ENUM_CACHES]
-    for name in names:
-        walker.atom(name)
-        walker.walk(attributes[name])
+    walker.token(b"u", *names)
+    walker.real(attributes[name] for name in names)
 
 
 def _is_custom(cls: type) -> bool:
@@ -174,6 +195,8 @@ def _figure(walker: Walker, value: Any) -> None:
         figure = getattr(value, "figure", None)
     if figure is not None:
         walker.objects.add(id(figure))
+    elif tuple in mro_of(type(value)):  # a container of artists
+        walker.real(tuple.__iter__(value))
 
 
 HANDLERS_OF_BASES: dict[type, Callable[[Walker, Any, type], None]] = {}

@@ -23,6 +23,7 @@ from .fingerprint import fingerprint
 from .frames import copies_on_write
 from .homes import class_home, function_home, mro_of
 from .memory import IN_BAND, Places, reduce_alone
+from .objects import constant_of
 from .opaque import full_name, opaque_reason
 from .refusals import Unstorable
 from .suspects import finalizes, suspect, suspect_class
@@ -257,7 +258,8 @@ _LENDERS = frozenset({bytearray, memoryview})
 
 
 def _as_pickle_does(pickler: SessionPickler, value: object) -> Any:
-    return NotImplemented
+    constant = constant_of(value)
+    return NotImplemented if constant is None else (functions.find_constant, constant)
 
 
 def _refuse(reason: str) -> Callable[[SessionPickler, Any], Any]:

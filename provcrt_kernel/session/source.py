@@ -69,6 +69,8 @@ class Source:
         Every attribute and global name mentioned, in nested functions too.
     assigned
         Dotted targets of attribute and item assignments that start at a name, e.g. ``plt.rcParams``.
+    effects
+        Dotted functions called for their effect alone: the call is a statement, its value is not used.
     magics
         Names of the magics used; ``!`` for shell commands.
     earlier
@@ -86,6 +88,7 @@ class Source:
     chains: frozenset[str] = frozenset()
     attributes: frozenset[str] = frozenset()
     assigned: frozenset[str] = frozenset()
+    effects: frozenset[str] = frozenset()
     magics: frozenset[str] = frozenset()
     earlier: bool = False
     error: bool = False
@@ -344,6 +347,7 @@ class _Scan(ast.NodeVisitor):
         self.chains: set[str] = set()
         self.attributes: set[str] = set()
         self.assigned: set[str] = set()
+        self.effects: set[str] = set()
         self.magics: set[str] = set()
         self.expanded: set[str] = set()
         self.code: list[str] = []
@@ -378,6 +382,11 @@ class _Scan(ast.NodeVisitor):
                 self.assigned.add(chain)
         self.generic_visit(node)
 
+    def visit_Expr(self, node: ast.Expr) -> None:
+        if isinstance(node.value, ast.Call) and (chain := _chain(node.value.func)):
+            self.effects.add(chain)
+        self.generic_visit(node)
+
     def visit_Name(self, node: ast.Name) -> None:
         self.attributes.add(node.id)
 
@@ -386,6 +395,8 @@ class _Scan(ast.NodeVisitor):
             case ast.Name(id=name) if name in _WILDCARD_CALLS:
                 if name not in _ONLY_WITHOUT_ARGUMENTS or not (node.args or node.keywords):
                     self.wildcard = f"calls {name}()"
+            case ast.Name(id="setattr" | "delattr") if node.args and (chain := _chain(node.args[0])):
+                self.assigned.add(chain)
             case ast.Name(id="get_ipython"):
                 self.wildcard = "uses get_ipython()"
             case ast.Attribute(value=ast.Call(func=ast.Name(id="get_ipython")), attr=method) if (
@@ -487,6 +498,7 @@ def read_source(text: str, transform: Callable[[str], str], flags: int = 0, cont
         chains=frozenset(scan.chains),
         attributes=frozenset(scan.attributes),
         assigned=frozenset(scan.assigned),
+        effects=frozenset(scan.effects),
         magics=frozenset(scan.magics),
         earlier=bool(earlier),
     )

@@ -112,9 +112,10 @@ def _pattern(walker: Walker, value: re.Pattern[Any]) -> None:
 
 @handles(types.MappingProxyType)
 def _proxy(walker: Walker, value: types.MappingProxyType[Any, Any]) -> None:
-    if not walker.seen(value):
-        walker.token(b"X")
-        walker.real((_mapping_behind(value),))
+    if not walker.met(value):
+        walker.token(b"X", len(value))
+        if len(value):  # the empty one is shared by every dataclass
+            walker.real((_mapping_behind(value),))
 
 
 def _mapping_behind(value: types.MappingProxyType[Any, Any]) -> object:
@@ -161,6 +162,7 @@ UNCHANGING = (
     ),
     *("pandas._libs.tslibs.timestamps._Timestamp", "pandas._libs.tslibs.timedeltas._Timedelta"),
     *("pandas._libs.tslibs.period._Period", "pandas._libs.tslibs.offsets.BaseOffset"),
+    *("dataclasses._FIELD_BASE", "pyarrow.lib.DataType", "pyarrow.lib.Field", "pyarrow.lib.Schema"),
     *("pandas._libs.interval.Interval", "pandas.Interval", "pandas.api.extensions.ExtensionDtype"),
     *("pandas.core.dtypes.base.ExtensionDtype", "numpy.ufunc", "datetime.tzinfo", "types.GenericAlias"),
     *(

@@ -21,11 +21,11 @@ from .opaque import full_name, opaque_reason
 
 ATOMS = frozenset({type(None), bool, int, float, complex, str, bytes})
 """Exact types without identity or inner structure."""
-_STEADY = ATOMS - {
-    type(None)
-}  # None hashes by address in CPython 3.11: a set that holds it has no order of its own
+# None hashes by address in CPython 3.11: a set that holds it has no order of its own.
+_STEADY = ATOMS - {type(None)}
 
-BIG = 1 << 16  # bytes from which on a buffer enters by its own digest
+BIG = 1 << 16
+"""Bytes from which on a buffer enters by its own digest."""
 
 
 class TooLarge(Exception):
@@ -101,12 +101,10 @@ class Walker:
         self.limit = limit
         self.out: list[bytes] = [b"provcrt value 1\n"]
         self.memo: dict[int, int] = {}
-        self.keep: list[
-            object
-        ] = []  # what was made for the walk alone must outlive it, or its id would be reused
-        self.fresh: frozenset[int] | None = (
-            None  # inside of such: the ids that are nevertheless the value's own
-        )
+        # What was made for the walk alone must outlive it, or its id would be used again; inside of such,
+        # `fresh` holds the ids that are nevertheless the value's own.
+        self.keep: list[object] = []
+        self.fresh: frozenset[int] | None = None
         self.regions = Regions()
         self.opaque: str | None = None
         self.objects: set[int] = set()
@@ -192,9 +190,9 @@ class Walker:
         """Write raw bytes: short ones as they are, long ones by their digest."""
         self.buffered += size
         if size < BIG:
-            self.out.append(size.to_bytes(8, "little") + bytes(data))
+            self.out.append(b"\xff!" + size.to_bytes(8, "little") + bytes(data))
         else:
-            self.out.append(size.to_bytes(8, "little") + xxhash.xxh3_128_digest(data))
+            self.out.append(b"\xff!" + size.to_bytes(8, "little") + xxhash.xxh3_128_digest(data))
 
     def without_value(self, reason: str) -> None:
         """Say that the value cannot be told by its content; the walk goes on for what it meets."""
