@@ -316,6 +316,39 @@ def test_instances_do_not_share_because_of_their_class():
     assert a.types & cls.objects  # yet who changes the class changes the instance
 
 
+def test_classes_of_a_kind_tie_nothing_together():
+    source = """
+    import abc, collections, dataclasses, enum, functools, typing
+    @dataclasses.dataclass
+    class D{0}:
+        x: int
+        y: list = dataclasses.field(default_factory=list)
+    class E{0}(enum.Enum):
+        A = 1
+    class F{0}(enum.Flag):
+        A = 1
+    N{0} = collections.namedtuple("N", "a")
+    class R{0}(typing.NamedTuple):
+        a: int = 1
+    class A{0}(abc.ABC):
+        @abc.abstractmethod
+        def f(self): "doc"
+    class P{0}(typing.Protocol):
+        x: int
+    class G{0}(typing.Generic[typing.TypeVar("T")]):
+        flag = None
+    @functools.total_ordering
+    class O{0}:
+        def __lt__(self, other): return True
+    def f{0}(x: int = 1, *, k: typing.Optional[str] = None): return x
+    """
+    space = notebook(source.format(1), source.format(2))
+    for letter in "DEFNRAPGOf":
+        one, two = (fingerprint(space[letter + number], space) for number in "12")
+        assert one.opaque is None
+        assert not share(one, two), letter
+
+
 def test_singletons_tie_nothing_together():
     pairs = [
         pd.NaT,

@@ -180,6 +180,11 @@ class Table(dict):
     def __missing__(self, key): return key * 2
 class Trouble(ValueError):
     pass
+def local():
+    class Inner:
+        def f(self): return 7
+    return Inner
+Inner = local()
 """
 
 
@@ -205,6 +210,7 @@ INSTANCES = [
     "Names([1, [2]])",
     "Table(a=1)",
     "Trouble('why', 2)",
+    "Inner()",
 ]
 
 
@@ -214,7 +220,9 @@ def test_instances_come_back_with_the_live_class(classes, made):
     back = again(classes, value=value)["value"]
     assert type(back) is type(value)
     if "__eq__" in dir(type(value)) and type(value).__eq__ is not object.__eq__:
-        assert back == value or isinstance(value, (BaseException, classes["Box"], classes["Slotted"]))
+        assert back == value or isinstance(
+            value, (BaseException, classes["Box"], classes["Slotted"], classes["Inner"])
+        )
 
 
 @pytest.mark.parametrize("made", INSTANCES)
@@ -225,6 +233,8 @@ def test_classes_are_rebuilt_where_none_is_live(made):
     assert back["value"] is back["other"]
     cls = type(back["value"])
     assert cls.__qualname__ == type(value).__qualname__
+    kept = dump({"value": value}, space)
+    assert faithful({"value": value}, kept, space)
     assert [base.__name__ for base in cls.__mro__] == [base.__name__ for base in type(value).__mro__]
 
 
@@ -238,7 +248,7 @@ def test_rebuilt_classes_work(tmp_path):
     import json, sys, dataclasses, enum, abc
     from provcrt_kernel.session.snapshot import load
     values = list(load(open(sys.argv[1], "rb").read(), [], globals()).values())
-    square, cube, red, perm, item, frozen, point, row, box, slotted, names, table, trouble = values
+    square, cube, red, perm, item, frozen, point, row, box, slotted, names, table, trouble, inner = values
     try:
         frozen.a = 2
     except dataclasses.FrozenInstanceError:
@@ -258,7 +268,7 @@ def test_rebuilt_classes_work(tmp_path):
         hash(frozen) == hash(type(frozen)(1)),
         refused, point.y, point._replace(x=5).x, row.both(), type(row)._field_defaults, box.v,
         slotted.hidden(), names[1], names.extra, table["q"], str(trouble),
-        isinstance(trouble, ValueError), abstract,
+        isinstance(trouble, ValueError), abstract, inner.f(),
     ]))
     """
     assert elsewhere(code, tmp_path / "stream") == [
@@ -283,7 +293,7 @@ def test_rebuilt_classes_work(tmp_path):
             "1z",
             {"b": "z"},
         ),
-        *([1], [2], [2], 1, "qq", "('why', 2)", True, True),
+        *([1], [2], [2], 1, "qq", "('why', 2)", True, True, 7),
     ]
 
 
@@ -308,6 +318,16 @@ def test_isinstance_holds_between_slots_stored_apart(tmp_path):
     print(json.dumps(results))
     """
     assert elsewhere(code, tmp_path) == [True, True, True, "Base", True, True]
+
+
+def test_a_loaded_dataclass_can_be_extended():
+    space = notebook(CLASSES)
+    space["Item"] = again(space, "Item")["Item"]
+    run(space, "@dataclasses.dataclass\nclass More(Item):\n    n: int = 2\nmore = More('a')")
+    assert space["more"].tags == []
+    assert "default" not in str(inspect.signature(space["More"]).parameters["name"]).lower()
+    with pytest.raises(TypeError):
+        space["More"]()
 
 
 def test_a_class_that_changed_is_not_taken_for_the_old_one(classes):
