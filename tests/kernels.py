@@ -245,7 +245,8 @@ _NOISE = [
     (re.compile(r"0x[0-9a-f]{6,}"), "0x…"),
     (re.compile(r"/tmp/ipykernel_\d+/\d+\.py"), "<cell>"),
     (re.compile(r"(?<=[ :>])\d+(\.\d+)?\s*(ns|μs|µs|ms|s)\b"), "<time>"),
-    (re.compile(r"\b[0-9a-f]{8}-?([0-9a-f]{4}-?){3}[0-9a-f]{12}\b"), "<id>"),
+    (re.compile(r"(?<![0-9a-f])[0-9a-f]{8}-?([0-9a-f]{4}-?){3}[0-9a-f]{12}(?![0-9a-f])"), "<id>"),
+    (re.compile(r"^provcrt: .*\n", re.MULTILINE), ""),  # what our kernel has to say of itself, on stderr
 ]
 
 
@@ -282,7 +283,8 @@ def transcript(exchange: Exchange, folder: Path) -> list[Any]:
     streams: dict[str, str] = {}
 
     def close() -> None:
-        steps.extend(["stream", name, plain_text(text, folder)] for name, text in sorted(streams.items()))
+        texts = {name: plain_text(text, folder) for name, text in sorted(streams.items())}
+        steps.extend(["stream", name, text] for name, text in texts.items() if text)
         streams.clear()
 
     for message in exchange.published:
@@ -292,6 +294,11 @@ def transcript(exchange: Exchange, folder: Path) -> list[Any]:
             continue
         close()
         steps.append([message["msg_type"], normalised(content, folder), len(message["buffers"])])
+        if message["msg_type"] == "comm_open":  # the parts of a widget are opened in the order of a set
+            first = len(steps) - 1
+            while first and steps[first - 1][0] == "comm_open":
+                first -= 1
+            steps[first:] = sorted(steps[first:], key=json.dumps)
     close()
     reply = exchange.reply
     steps.append([reply["msg_type"], normalised(reply["content"], folder)])
