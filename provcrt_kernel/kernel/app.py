@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -43,19 +42,14 @@ class ProvcrtApp(IPKernelApp):  # type: ignore[misc]
             store = Store.open(place)
         except StoreError as error:
             why = str(error)
-        runtime = os.path.dirname(self.abs_connection_file) or jupyter_runtime_dir()
-        projects = [f"{folder}/.provcrt" for folder in (Path.cwd(), *Path.cwd().parents)]
-        ignore = [
-            *projects,
-            str(place),
-            str(place.resolve()),
+        folders = [
             str(self.ipython_dir),
             jupyter_runtime_dir(),
-            *noise(),
+            *(f"{f}/.provcrt" for f in (Path.cwd(), *Path.cwd().parents)),
         ]
-        if os.path.realpath(runtime) not in (os.getcwd(), tempfile.gettempdir()):
-            ignore.append(runtime)
-        ignore.append(self.abs_connection_file)
+        # a folder that holds the notebook would hide everything the notebook reads
+        own = [f for f in folders if not Path.cwd().is_relative_to(os.path.realpath(f))]
+        ignore = [self.abs_connection_file, str(place), str(place.resolve()), *own, *noise()]
         self.kernel.begin_recording(store, attach(ignore=ignore), why)
 
 

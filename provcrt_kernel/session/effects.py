@@ -77,7 +77,7 @@ _SHAREABLE_AT_WILL = (
 
 
 def owner(value: object, source: Source, namespace: Mapping[str, object]) -> str | None:
-    """The module whose own mutable state `value` is, of those that the cell names; a copy of it would be another object."""
+    """The module that `value` is mutable state of, among those that the cell names; None: it may be copied."""
     if isinstance(
         value,
         type

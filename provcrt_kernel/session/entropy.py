@@ -65,9 +65,11 @@ def commands(argvs: Iterable[tuple[str, ...]]) -> list[str]:
 
 def process_bound(source: Source, reached: Iterable[str]) -> list[str]:
     """Names by which a cell gets values that hold in this process only."""
+    # library code that the notebook's classes hold, a dataclass's __repr__ first of all, guards against recursion by thread
+    mentioned = {*source.attributes, *(n for n in reached if n != "get_ident")}
     return sorted(
         name
-        for name in {*source.attributes, *reached} & PROCESS
+        for name in mentioned & PROCESS
         if name != "id" or ("id" in source.reads and "id" not in source.binds)
     )
 
