@@ -181,7 +181,7 @@ def test_details(world: Path, tmp_path: Path) -> None:
 
 def test_names_that_are_not_utf8(tmp_path: Path) -> None:
     name = os.fsdecode(bytes(str(tmp_path.resolve()), "utf-8") + b"/\xff\xfe caf\xc3\xa9")
-    (span,) = traced(f"with span('\\udcff'):\n    open({ascii(name)}, 'w').close()", tmp_path)
+    (span,) = traced(f"with span('\\udcff'):\n    open({name!a}, 'w').close()", tmp_path)
     assert span.name == "\udcff"
     assert flags(by_path(span)[name]) == "w"
 

@@ -56,7 +56,8 @@ def _leaf(call: c.Call) -> list[Line]:
     if (
         call.quiet == "empty_path"
     ):  # the common fstat; relative to the working directory it is a path after all
-        assert call.flags is not None and call.dir is not None
+        assert call.flags is not None
+        assert call.dir is not None
         return [
             (_LOAD, 0, 0, _low(call.flags)),
             (_JSET, 0, 3, c.AT_EMPTY_PATH),

@@ -292,7 +292,12 @@ class _House:
         elif self._keeper is not None and number == self._keeper.fileno():
             self._keeper_gone()
         elif self._link is not None and number == self._link.fileno():
-            self._kernel_speaks(self._link)
+            try:
+                self._kernel_speaks(self._link)
+            finally:  # also where it failed: K is told by the end of file
+                self._epoll.unregister(self._link.fileno())
+                self._link.close()
+                self._link = None
 
     def _tell(self, message: dict[str, Any], descriptors: tuple[int, ...] = ()) -> None:
         if self._keeper is not None:
@@ -322,8 +327,7 @@ class _House:
         except OSError:
             data = b""
         if not data:
-            self._hang_up(link)
-            return
+            return  # it does not want to be traced, or has ended
         self._setup = setup = json.loads(data)
         try:
             os.close(notify.take_descriptor(self._kernel, int(setup["probe"])))
@@ -331,12 +335,10 @@ class _House:
                 pass
         except OSError as error:
             link.send(json.dumps({"no": str(error)}).encode())
-            self._hang_up(link)
             return
         link.send(b'{"ready": true}')
         listener = self._find_listener(link)
         if listener < 0:
-            self._hang_up(link)
             return
         self._tell({"setup": setup}, (listener,))
         self._supervisor = _make(listener, self._page, self._kernel, setup)
@@ -344,12 +346,6 @@ class _House:
         self._listener = listener
         self._epoll.register(listener, 0)  # it hangs up when the last traced task is gone
         link.send(b'{"ok": true}')
-        self._hang_up(link)
-
-    def _hang_up(self, link: socket.socket) -> None:
-        self._epoll.unregister(link.fileno())
-        link.close()
-        self._link = None
 
     def _find_listener(self, link: socket.socket) -> int:
         """Wait until K has installed its filter, and take the listener; -1 where it says that it failed.

@@ -22,6 +22,7 @@ from provcrt_kernel.trace import notify
 from provcrt_kernel.trace.descriptors import Descriptors
 from provcrt_kernel.trace.family import Family, Vigil
 from provcrt_kernel.trace.hashing import Hashing
+from provcrt_kernel.trace.ledger import Entry
 from provcrt_kernel.trace.paths import Quiet, look
 from provcrt_kernel.trace.span import Process, Span, encode
 from provcrt_kernel.trace.watch import Open, Watch
@@ -31,8 +32,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from provcrt_kernel.trace.calls import Machine
-    from provcrt_kernel.trace.ledger import Entry
 
+_KEPT: Sequence[Entry] = [Entry(b"", None)]  # stands for a call that is answered elsewhere
 _SWITCH = 0.0002  # seconds that the receiving thread waits for another one of ours; Python's default is 5 ms
 
 
@@ -76,7 +77,6 @@ class Supervisor:
         self._hashing = Hashing(listener, page)
         self._spans = 0
         self._mend = ""
-        self._kept: list[Entry] = [None]  # type: ignore[list-item]  # stands for a call that is answered elsewhere
 
     def start(self) -> None:
         """Serve in a thread, until the last traced task is gone."""
@@ -127,7 +127,7 @@ class Supervisor:
                         )
                     else:
                         waiting = handlers[notice[3]](notice)
-                    if waiting and (waiting is self._kept or self._hashing.before(notice[0], waiting)):
+                    if waiting and (waiting is _KEPT or self._hashing.before(notice[0], waiting)):
                         continue
             except Exception as error:
                 call = self._machine.calls.get(notice[3])
@@ -164,7 +164,7 @@ class Supervisor:
                 # somebody's old content is still being read: wait for it elsewhere, the others go on
                 later = threading.Thread(target=self._finish_later, args=(notice[0], span, text), daemon=True)
                 later.start()
-                return self._kept
+                return _KEPT
             self._write(span, text)
         return ()
 

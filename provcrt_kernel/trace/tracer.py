@@ -129,7 +129,6 @@ class Link:
 
     def __init__(self, sock: socket.socket) -> None:
         self._socket = sock
-        sock.settimeout(_PATIENCE)
 
     def ask(self, message: dict[str, object]) -> dict[str, object]:
         """Send a message and return the answer; write and read, since these calls are never trapped."""
@@ -140,8 +139,9 @@ class Link:
         """Send a message."""
         os.write(self._socket.fileno(), json.dumps(message).encode())
 
-    def hear(self) -> dict[str, object]:
-        """Return the next message."""
+    def hear(self, patience: float | None = _PATIENCE) -> dict[str, object]:
+        """Return the next message; with no patience given up, wait as long as the supervisor lives."""
+        self._socket.settimeout(patience)
         answer: dict[str, object] = json.loads(
             self._socket.recv(65536) or b'{"no": "the supervisor has ended"}'
         )
@@ -187,12 +187,21 @@ def attach(*, ignore: Sequence[str] = ()) -> Tracer:
         except OSError as error:
             link.tell({"failed": str(error)})
             return _give_up(link, rundir, _why(error))
-        link.hear()
+        _await_supervisor(link)
         os.close(listener)
-        link.close()
     except (OSError, ValueError) as error:
         return _give_up(link, rundir, f"the supervisor does not answer: {error}")
     return Traced(rundir)
+
+
+def _await_supervisor(link: Link) -> None:
+    """Wait until somebody answers: from here on each trapped call of this process would wait for that anyway."""
+    if "ok" not in link.hear(patience=None):
+        os.write(
+            2, b"provcrt: the supervisor died while the filter was installed: this process cannot go on\n"
+        )
+        os._exit(70)  # EX_SOFTWARE
+    link.close()
 
 
 def _give_up(link: Link, rundir: str, reason: str) -> Untraced:
