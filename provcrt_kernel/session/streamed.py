@@ -18,7 +18,9 @@ from .opaque import full_name
 from .standard import UNCHANGING
 from .walk import ATOMS, Walker
 
-_SHARED_BY_ALL = ATOMS | {tuple, frozenset, ModuleType, CodeType, BuiltinFunctionType}
+_PLAIN = frozenset({list, dict, set, bytearray})
+_NOTED = _PLAIN | ATOMS | {tuple, frozenset}
+_SHARED_BY_ALL = frozenset({ModuleType, CodeType, BuiltinFunctionType})
 
 
 def stream_digest(walker: Walker, values: Mapping[str, object]) -> str | None:
@@ -49,8 +51,11 @@ def stream_digest(walker: Walker, values: Mapping[str, object]) -> str | None:
         sink = _Hashing()
         pickler = SessionPickler(sink, namespace, places, second=True, strict=True)
         pickler.dump(dict(values))
-    for _, met in pickler.memo.copy().values():
-        _note(walker, met)
+    met = [value for _, value in pickler.memo.copy().values()]
+    walker.objects.update(id(value) for value in met if type(value) in _PLAIN)
+    for value in met:
+        if type(value) not in _NOTED:
+            _note(walker, value)
     for raw in pickler.buffers:
         sink.hasher.update(xxhash.xxh3_128_digest(raw))
     walker.buffered += sink.size
