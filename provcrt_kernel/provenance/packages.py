@@ -56,6 +56,23 @@ def site_folders() -> list[str]:
     return [f for f in library_folders() if f.rstrip("/").endswith(("site-packages", "dist-packages"))]
 
 
+#: Modules whose distribution has another name, so that no file list has to be read for the commonest.
+_NAMED_OTHERWISE = {
+    "sklearn": "scikit-learn", "skimage": "scikit-image", "PIL": "pillow", "dateutil": "python-dateutil", "yaml": "pyyaml",
+    "bs4": "beautifulsoup4", "cv2": "opencv-python", "mpl_toolkits": "matplotlib", "pylab": "matplotlib", "zmq": "pyzmq",
+    "attr": "attrs", "_cffi_backend": "cffi", "google": "protobuf", "OpenSSL": "pyopenssl", "Crypto": "pycryptodome",
+}  # fmt: skip
+
+
+def _modules(distribution: Distribution) -> set[str]:
+    """Top-level modules of a distribution, by its list of files."""
+    try:
+        files = (Path(distribution.folder) / "RECORD").read_text(errors="replace")
+    except OSError:
+        return set()
+    return {name.partition(".")[0] for name in re.findall(r"^([^/,\n]+)", files, re.MULTILINE)}
+
+
 class Installed:
     """The distributions of this interpreter, as found now."""
 
@@ -69,26 +86,21 @@ class Installed:
             for entry in entries:
                 name, _, version = entry.name.removesuffix(".dist-info").rpartition("-")
                 self._by_name.setdefault(normal(name), Distribution(name, version, str(entry)))
-        self._by_module: dict[str, Distribution | None] = {}
+        self._by_module: dict[str, Distribution] = {}
+        self._searched = False
 
     def of_module(self, top: str) -> Distribution | None:
         """The distribution that installed the top-level module `top`; None for the standard library and local modules."""
         if top in sys.stdlib_module_names:
             return None
-        if top not in self._by_module:
-            self._by_module[top] = self._by_name.get(normal(top)) or self._search(top)
-        return self._by_module[top]
-
-    def _search(self, top: str) -> Distribution | None:
-        starts = tuple(f"\n{top}{end}".encode() for end in ("/", ".py,", ".cpython-", ".abi3.so,"))
-        for distribution in self._by_name.values():
-            try:
-                files = b"\n" + (Path(distribution.folder) / "RECORD").read_bytes()
-            except OSError:
-                continue
-            if any(start in files for start in starts):
-                return distribution
-        return None
+        found = self._by_name.get(normal(_NAMED_OTHERWISE.get(top, top))) or self._by_module.get(top)
+        if found is None and not self._searched:
+            self._searched = True
+            for distribution in self._by_name.values():
+                for module in _modules(distribution):
+                    self._by_module.setdefault(module, distribution)
+            found = self._by_module.get(top)
+        return found
 
     @functools.cache  # noqa: B019 - one object a session, and it is small
     def requires(self, distribution: Distribution) -> tuple[Distribution, ...]:

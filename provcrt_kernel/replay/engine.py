@@ -404,7 +404,13 @@ class Engine:
         packages = self._packages(reached, source) | {p for s in change.states.values() for p in s.packages}
         packages |= set(top_level_names(arrived))
         writes: dict[str, State] = {**change.states, **moved}
-        writes |= self.modules.package_states(arrived)
+        if arrived:
+            files = {
+                a.path: (a.first.size, a.first.mtime_ns)
+                for a in span.accesses
+                if a.first and a.first.kind == "file"
+            }
+            writes |= self.modules.package_states(arrived, files)
         writes |= self._local_modules(running, arrived, pinned)
         visible = bool(
             change.states

@@ -62,17 +62,17 @@ def hidden_effects(
 _HARMLESS = frozenset({"time", "gc", "IPython", "builtins", "print", "subprocess", "shutil", "pprint"})
 
 
-_SHAREABLE_AT_WILL = (
-    type
-    | types.ModuleType
-    | types.FunctionType
-    | types.BuiltinFunctionType
-    | types.NoneType
-    | str
-    | bytes
-    | int
-    | float
-    | tuple
+#: What may be copied without anybody telling the difference, or is brought back by name.
+_COPIED = (
+    type,
+    types.ModuleType,
+    types.FunctionType,
+    types.BuiltinFunctionType,
+    str,
+    bytes,
+    int,
+    float,
+    tuple,
 )
 
 

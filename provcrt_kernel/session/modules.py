@@ -14,7 +14,7 @@ import importlib.machinery
 import os
 import sys
 import types
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
@@ -83,8 +83,16 @@ class Modules:
         self._known.update(new)
         return new
 
-    def package_states(self, arrived: Iterable[str]) -> dict[str, State]:
-        """States of the installed packages among newly loaded modules that the session did not have yet."""
+    def package_states(
+        self, arrived: Iterable[str], files: Mapping[str, tuple[int, int]]
+    ) -> dict[str, State]:
+        """States of the installed packages among newly loaded modules that the session did not have yet.
+
+        Parameters
+        ----------
+        files
+            Size and mtime_ns of the files that were looked at while they were loaded.
+        """
         states = {}
         for top in dict.fromkeys(n.partition(".")[0] for n in arrived):
             if top in self._base or top in sys.stdlib_module_names or top == _OURS or top in self._versions:
@@ -92,7 +100,7 @@ class Modules:
             file = getattr(sys.modules.get(top), "__file__", None)
             if file is None or not is_library(file):
                 continue
-            self._versions[top] = self._package_version(top)
+            self._versions[top] = self._package_version(top, files)
             states[PACKAGE + top] = State(version=self._versions[top], packages=(top,))
         return states
 
@@ -101,26 +109,19 @@ class Modules:
         if slot.startswith(PACKAGE):
             self._versions.setdefault(slot[len(PACKAGE) :], state.version)
 
-    def _package_version(self, top: str) -> str:
+    def _package_version(self, top: str, files: Mapping[str, tuple[int, int]]) -> str:
         distribution = self.installed.of_module(top)
         version = distribution.version if distribution else str(getattr(sys.modules[top], "__version__", ""))
-        return f"{top} {version} {self._edition(top)}".strip()
+        return f"{top} {version} {self._edition(top, files)}".strip()
 
-    def _edition(self, top: str) -> str:
-        seen: dict[str, tuple[int, int]] = {}
-        for name, module in list(sys.modules.items()):
-            if name.partition(".")[0] == top:
-                file = getattr(module, "__file__", None)
-                if isinstance(file, str):
-                    try:
-                        status = os.stat(file)
-                    except OSError:
-                        continue
-                    seen[file] = (status.st_size, status.st_mtime_ns)
+    def _edition(self, top: str, files: Mapping[str, tuple[int, int]]) -> str:
+        root = os.path.dirname(getattr(sys.modules[top], "__file__", "") or "")
+        if root in _roots():
+            root = f"{root}/{top}"
+        seen = {f: s for f, s in files.items() if f.startswith((f"{root}/", f"{root}."))}
         if self._store is None or not seen:
             return ""
-        root = os.path.dirname(getattr(sys.modules[top], "__file__", "") or "")
-        note = f"package:{root if root not in _roots() else root + '/' + top}"
+        note = f"package:{root}"
         try:
             old = self._store.noted(note)
             known = msgspec.msgpack.decode(old, type=_Edition) if old else _Edition({})

@@ -25,18 +25,18 @@ class Adapter(Protocol):
         The slot's name, as users see it: ``"numpy.random"``, ``"cwd"``.
     kind : {"rng", "setting", "identity"}
         A *setting* is read by every cell that it is visible to. An *rng* is read only by a cell that moves
-        it or asks for it. An *identity* is a fact of this process (its arguments, its first folder): it is
-        read only by a cell that asks for it, and nobody can restore it.
+        it or asks for it. An *identity* is a fact of this process (its arguments, its session's sockets): it
+        is read only by a cell that asks for it, and nobody can restore it.
     packages : frozenset of str
         Top-level modules of which one must be loaded for the slot to exist. Empty: it always exists.
     """
 
     @property
-    def name(self) -> str: ...  # noqa: D102
+    def name(self) -> str: ...
     @property
-    def kind(self) -> Kind: ...  # noqa: D102
+    def kind(self) -> Kind: ...
     @property
-    def packages(self) -> frozenset[str]: ...  # noqa: D102
+    def packages(self) -> frozenset[str]: ...
 
     def capture(self) -> object | None:
         """Return the slot's value as plain data, or None while its library is not loaded; import nothing."""

@@ -36,7 +36,6 @@ _SECRET = re.compile(
     rb"TOKEN|SECRET|PASSW|PASSPHRASE|CREDENTIAL|APIKEY|API_KEY|ACCESS_KEY|PRIVATE_KEY|(^|_)AUTH($|_)|_PAT$"
 )
 
-_START_FOLDER = os.getcwdb()
 _START_ARGV = list(sys.argv)
 # _signal's own functions: those of signal make an enum member of every handler.
 _START_SIGNALS = {int(number): _signal.getsignal(number) for number in signal.valid_signals()}
@@ -87,13 +86,12 @@ def _write_environ(value: object) -> None:
 
 
 def _read_folder() -> object:
-    here = os.getcwdb()
-    return b"." if here == _START_FOLDER else here
+    return os.getcwdb()
 
 
 def _write_folder(value: object) -> None:
     assert isinstance(value, bytes)
-    os.chdir(_START_FOLDER if value == b"." else value)
+    os.chdir(value)
 
 
 def _read_mask() -> object:
@@ -231,17 +229,12 @@ def _write_signals(value: object) -> None:
 def _read_process() -> object:
     return {
         "argv": plain(_START_ARGV),
-        "folder": _START_FOLDER,
         "environ": [[name, value] for name, value in sorted(_START_PLUMBING.items()) if not _secret(name)],
     }
 
 
 def _process_asks() -> frozenset[str]:
-    variables = {os.fsdecode(name) for name in _START_PLUMBING}
-    return frozenset(
-        {"argv", "orig_argv", "getcwd", "getcwdb", "cwd", "abspath", "realpath", "absolute", "resolve", "pwd"}
-        | variables
-    )
+    return frozenset({"argv", "orig_argv", *map(os.fsdecode, _START_PLUMBING)})
 
 
 def _ignore(_: object) -> None:

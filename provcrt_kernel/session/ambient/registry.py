@@ -145,7 +145,7 @@ def asked(adapter: Adapter, words: frozenset[str], moved: frozenset[str] = froze
     words : frozenset of str
         Identifiers and string constants of the code that ran.
     moved : frozenset of str
-        Names of the slots that it changed. To move *cwd* or *sys.argv* is to depend on what they were.
+        Names of the slots that it changed. To move *sys.argv* is to depend on what it was.
 
     Returns
     -------
@@ -154,7 +154,7 @@ def asked(adapter: Adapter, words: frozenset[str], moved: frozenset[str] = froze
     """
     if adapter.kind == "setting":
         return True
-    if adapter.name in moved or (adapter.kind == "identity" and moved & {"cwd", "sys.argv"}):
+    if adapter.name in moved or (adapter.kind == "identity" and "sys.argv" in moved):
         return True
     asks = getattr(adapter, "asks", None)
     return bool(words & asks()) if callable(asks) else adapter.kind == "identity"
