@@ -378,3 +378,40 @@ def test_ways_round_the_filter(tmp_path: Path) -> None:
     assert not narrow.complete
     assert "32-bit" in narrow.problems[0]
     assert after.complete
+
+
+def test_a_file_mapped_between_spans(tmp_path: Path) -> None:
+    root = tmp_path.resolve()
+    (root / "late").write_bytes(b"x" * 4096)
+    first, second = traced(
+        f"""
+        import mmap
+        with span("first"):
+            pass
+        with open("{root}/late", "rb") as file:
+            held = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        with span("second"):
+            held[0]
+        """,
+        tmp_path,
+    )
+    assert not first.accesses
+    assert flags(by_path(second)[f"{root}/late"]) == "r"
+
+
+def test_a_file_system_of_its_own_does_not_hang(tmp_path: Path) -> None:
+    """A FUSE server's calls wait for the supervisor, so the supervisor must not wait for the server."""
+    mounting, after = traced(
+        """
+        import ctypes
+        libc = ctypes.CDLL(None)
+        with span("mounting"):
+            libc.mount(b"none", b"/nowhere", b"fuse.test", 0, None)
+            os.stat("/etc")
+        with span("after"):
+            os.stat("/etc")
+        """,
+        tmp_path,
+    )
+    assert (mounting.complete, after.complete) == (False, False)
+    assert "FUSE" in " ".join(after.problems)

@@ -124,7 +124,8 @@ class Keeper:
             waker.close()
             here.close()
             for number, handler in before.items():
-                signal.signal(number, handler)
+                if handler is not None:  # None: it was not set from Python
+                    signal.signal(number, handler)
 
     def _pass_on(self, number: int, frame: object) -> None:
         if self._kernel:

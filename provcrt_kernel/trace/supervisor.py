@@ -177,7 +177,8 @@ class Supervisor:
         self._family.serial = self._spans
         self._family.buried.clear()
         self._watch.span = span
-        self._descriptors.begin(self._family.tasks.values())
+        if not self._watch.blind:
+            self._descriptors.begin(self._family.tasks.values())
         self._mend = ""
 
     def _close(self) -> Open | None:
@@ -185,12 +186,13 @@ class Supervisor:
         span, self._watch.span = self._watch.span, None
         self._family.serial = 0
         if span is not None:
-            if self._watch.blind:
-                span.problem(self._watch.blind)
             for task in [*self._family.buried, *self._family.tasks.values()]:
                 if task.foreign:
                     span.problem(f"process {task.name()} lives where names mean something else")
-            self._descriptors.end(span.files.ledger, self._family.tasks.values())
+            if self._watch.blind:
+                span.problem(self._watch.blind)
+            else:
+                self._descriptors.end(span.files.ledger, self._family.tasks.values())
         return span
 
     def _finish_later(self, notice: int, span: Open | None, target: bytes) -> None:
@@ -226,7 +228,7 @@ class Supervisor:
         if span is None:
             why, self._mend = self._mend or "no span was open", ""
             return Span("", complete=False, problems=(why,))
-        accesses = span.files.ledger.close(look)
+        accesses = [] if self._watch.blind else span.files.ledger.close(look)
         processes, late = self._processes(span)
         return Span(
             name=span.name,

@@ -65,8 +65,7 @@ class Watch:
     barriers : bytes
         The directory whose names are barriers.
     barrier : callable
-        Called with (notice, name) when the kernel process asks for such a name. Returns None to have the call go
-        on, else it is kept until somebody resumes it.
+        Called with (notice, name) when the kernel process asks for such a name; returns what a handler returns.
 
     Attributes
     ----------
@@ -102,20 +101,10 @@ class Watch:
         if call.op in ("open", "stat", "access"):
             return self._repeated(call)
         act: Callable[[Notice, Task, c.Call], Sequence[Entry] | None] = getattr(self, f"_do_{call.op}")
-        always = call.op in (
-            "exec",
-            "fork",
-            "clone3",
-            "exit",
-            "exit_group",
-            "chdir",
-            "fchdir",
-            "unshare",
-            "escape",
-        )
+        always = call.op in _ALWAYS
 
         def handle(notice: Notice) -> Sequence[Entry]:
-            if self.span is None and not always:
+            if (self.span is None or self.blind) and not always:
                 return _NOTHING
             return act(notice, self._family.task(notice[TID]), call) or _NOTHING
 
@@ -147,7 +136,7 @@ class Watch:
                 text = base + b"/" + text if text else base
             elif text.startswith(barriers) and task.pid == self._family.kernel:
                 return self._barrier(notice, text)
-            if span is None:
+            if span is None or self.blind:
                 return _NOTHING
             flags = notice[detail] & mask if detail else fixed
             key = (opens, flags, task.by, text)
@@ -162,8 +151,9 @@ class Watch:
 
     def _last_barrier(self, notice: Notice, path: int) -> Sequence[Entry]:
         """Answer the end of a span that nobody knows here: a predecessor died in it."""
-        if notice[TID] == self._family.kernel or self._family.task(notice[TID]).pid == self._family.kernel:
-            text = self._family.task(notice[TID]).text(notice[path])
+        task = self._family.task(notice[TID])
+        if task.pid == self._family.kernel:
+            text = task.text(notice[path])
             if text is not None and text.startswith(self._barriers):
                 return self._barrier(notice, text)
         return _NOTHING
@@ -252,7 +242,7 @@ class Watch:
     # -- family
 
     def _do_chdir(self, notice: Notice, task: Task, call: c.Call) -> None:
-        if self.span is not None:
+        if self.span is not None and not self.blind:
             files, text, _ = self._asked(notice, task, call)
             if text is not None:
                 files.state(text, True, task.by, notice[TID])
@@ -264,7 +254,8 @@ class Watch:
     def _do_exec(self, notice: Notice, task: Task, call: c.Call) -> None:
         assert call.path is not None
         text = self._name(notice, task, call.path, call.dir)
-        if text is None:
+        if text is None or self.blind:
+            task.close()
             return
         # between spans it counts for nobody, but whether it succeeds is known in the same way
         files = self.span.files if self.span is not None else Files(lambda path: False)
