@@ -97,6 +97,13 @@ CASES = {
     "environ not utf-8": Case(
         "os.environ", "os.environb[b'X'] = b'\\xff'", "assert os.environ['X'] == '\\udcff'", setup="import os"
     ),
+    "environ without plumbing": Case(
+        "os.environ",
+        "del os.environ['SHLVL']",
+        "assert 'SHLVL' not in os.environ",
+        "assert 'SHLVL' in os.environ",
+        "import os",
+    ),
     "environ secret": Case("os.environ", "%env SERVICE_API_KEY=abc", pinned=True),
     "cwd": Case(
         "cwd",
@@ -881,7 +888,7 @@ def test_asked() -> None:
     assert ambient.asked(slots["random"], frozenset({"getstate"}))
     assert ambient.asked(slots["random"], frozenset(), frozenset({"random"}))
     assert not ambient.asked(slots["process"], frozenset({"x"}))
-    assert ambient.asked(slots["process"], frozenset(), frozenset({"cwd"}))
+    assert ambient.asked(slots["process"], frozenset(), frozenset({"sys.argv"}))
     assert ambient.asked(slots["process"], frozenset({"argv"}))
 
 
@@ -914,7 +921,9 @@ values = st.recursive(
     lambda inner: (
         st.lists(inner)
         | st.tuples(inner, inner)
-        | st.dictionaries(st.text() | st.just("@tuple") | st.integers(), inner)
+        | st.dictionaries(
+            st.text(st.characters()) | st.just("@tuple") | st.just("\udc80") | st.integers(), inner
+        )
     ),
     max_leaves=15,
 )

@@ -89,7 +89,7 @@ def unplain(value: object) -> Any:
 def reference(value: object) -> object:
     """Return a class or function of an installed package, or a partial of one, by name; else a marker."""
     if type(value) is types.BuiltinMethodType and type(value.__self__) is str:
-        return {"@method": [value.__self__, value.__name__]}
+        return {"@method": [plain(value.__self__), value.__name__]}
     if type(value) is functools.partial and not value.__dict__:
         name = name_of(value.func)
         if name:
@@ -156,11 +156,6 @@ class Inexpressible:
         else:
             token = cls._token(value)
         return {_KEY: describe(value), "token": token}
-
-    @classmethod
-    def because(cls, reason: str) -> dict[str, object]:
-        """Return a marker for something whose identity does not matter: the reason alone tells it apart."""
-        return {_KEY: reason, "token": ""}
 
     @classmethod
     def unreadable(cls, name: str, error: Exception) -> dict[str, object]:
@@ -245,8 +240,8 @@ def _text(value: str) -> object:
 
 
 def _mapping(value: Mapping[object, object]) -> object:
-    if all(type(key) is str and not key.startswith("@") for key in value):
-        return {key: plain(item) for key, item in value.items()}
+    if all(type(key) is str and type(_text(key)) is str and not key.startswith("@") for key in value):
+        return {str(key): plain(item) for key, item in value.items()}
     return {"@dict": [[plain(key), plain(item)] for key, item in value.items()]}
 
 
@@ -264,7 +259,7 @@ _DECODERS: dict[str, Callable[[Any], object]] = {
     "@enum": lambda body: named(body[0])[body[1]],
     "@path": lambda body: pathlib.Path(os.fsdecode(body)),
     "@re": _pattern,
-    "@method": lambda body: getattr(*body),
+    "@method": lambda body: getattr(unplain(body[0]), body[1]),
     "@name": named,
     "@partial": lambda body: functools.partial(named(body[0]), *unplain(body[1]), **unplain(body[2])),
     "@fs": lambda body: body.decode("utf-8", "surrogatepass"),

@@ -29,8 +29,9 @@ from .plain import plain, reference, unplain
 # Plumbing of the shell, the desktop, the server and the editor around the kernel.
 _PLUMBING = re.compile(
     rb"(JPY|JUPYTERHUB|JUPYTER|KERNEL|PROVCRT|PYDEVD|DEBUGPY|PYTEST|VSCODE|SSH|XDG_SESSION|DBUS)_.*|"
-    rb"(KUBERNETES|TMUX|SYSTEMD)_.*|.*_(SERVICE|PORT)(_.*)?|_|COLUMNS|LINES|DISPLAY|GPG_AGENT_INFO|HOSTNAME|INVOCATION_ID|JOURNAL_STREAM|LS_COLORS|"
-    rb"MEMORY_PRESSURE_(WATCH|WRITE)|OLDPWD|PWD|SHLVL|STY|TERM_SESSION_ID|TERM_PROGRAM.*|TMUX|WAYLAND_DISPLAY|WINDOWID"
+    rb"(KUBERNETES|TMUX|SYSTEMD)_.*|.*_(SERVICE|PORT)(_.*)?|_|COLUMNS|LINES|DISPLAY|GPG_AGENT_INFO|"
+    rb"HOSTNAME|INVOCATION_ID|JOURNAL_STREAM|LS_COLORS|MEMORY_PRESSURE_(WATCH|WRITE)|OLDPWD|PWD|SHLVL|STY|"
+    rb"TERM_SESSION_ID|TERM_PROGRAM.*|TMUX|WAYLAND_DISPLAY|WINDOWID"
 )
 _SECRET = re.compile(
     rb"TOKEN|SECRET|PASSW|PASSPHRASE|CREDENTIAL|APIKEY|API_KEY|ACCESS_KEY|PRIVATE_KEY|(^|_)AUTH($|_)|_PAT$"
@@ -46,7 +47,8 @@ _START_CORES = os.sched_getaffinity(0)
 
 
 def _variables() -> Mapping[bytes, bytes]:
-    return os.environ._data  # type: ignore[attr-defined,no-any-return]  # the bytes as they are, and no listener is called
+    # The bytes as they are; and whoever listens to reads of os.environ does not hear this one.
+    return os.environ._data  # type: ignore[attr-defined,no-any-return]
 
 
 _START_PLUMBING = {name: value for name, value in _variables().items() if _PLUMBING.fullmatch(name)}
@@ -54,11 +56,13 @@ _START_PLUMBING = {name: value for name, value in _variables().items() if _PLUMB
 
 def _read_environ() -> object:
     # Sorted: their order is nobody's input. A secret's value never reaches the store, its digest does.
-    return [
+    present = _variables()
+    changed = [
         [name, _redacted(value) if _secret(name) else value]
-        for name, value in sorted(_variables().items())
+        for name, value in sorted(present.items())
         if _START_PLUMBING.get(name) != value
     ]
+    return changed + [[name, None] for name in sorted(_START_PLUMBING) if name not in present]
 
 
 @functools.lru_cache(1000)
@@ -77,8 +81,9 @@ def _write_environ(value: object) -> None:
     wanted: dict[bytes, object] = dict(_START_PLUMBING)
     wanted.update((name, content) for name, content in value)  # type: ignore[attr-defined]
     present = _variables()
-    for name in present.keys() - wanted.keys():
-        del os.environb[name]
+    for name in list(present):
+        if wanted.get(name) is None:
+            del os.environb[name]
     for name, content in wanted.items():
         if isinstance(content, bytes) and present.get(name) != content:
             os.environb[name] = content
@@ -95,9 +100,8 @@ def _write_folder(value: object) -> None:
 
 
 def _read_mask() -> object:
-    with open(
-        "/proc/self/status", "rb"
-    ) as status:  # os.umask can only be asked by setting it, which a thread might see
+    # os.umask tells it only by setting another one, which a thread might see.
+    with open("/proc/self/status", "rb") as status:
         for line in status:
             if line.startswith(b"Umask:"):
                 return int(line.split()[1], 8)

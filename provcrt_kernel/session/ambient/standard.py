@@ -351,15 +351,17 @@ def _write_hooks(value: Any) -> None:
 
 
 def _read_asyncio() -> object:
-    policy = asyncio.get_event_loop_policy()
+    policy = asyncio.events._event_loop_policy  # type: ignore[attr-defined]  # asking for it would make one
+    if policy is None or type(policy) is asyncio.DefaultEventLoopPolicy:
+        return ["default"]
     name = reference(type(policy))
     extra = [key for key in vars(policy) if key not in ("_local", "_watcher")]
     return Inexpressible.of(policy) if extra or "@name" not in name else name  # type: ignore[operator]
 
 
 def _write_asyncio(value: Any) -> None:
-    kind: Any = unplain(value)
-    if not isinstance(kind, dict) and type(asyncio.get_event_loop_policy()) is not kind:
+    kind: Any = asyncio.DefaultEventLoopPolicy if value == ["default"] else unplain(value)
+    if not isinstance(kind, dict) and type(asyncio.events._event_loop_policy) is not kind:  # type: ignore[attr-defined]
         loop = asyncio._get_running_loop()
         asyncio.set_event_loop_policy(kind())
         if loop is not None:
