@@ -196,7 +196,11 @@ def attach(*, ignore: Sequence[str] = ()) -> Tracer:
 
 def _await_supervisor(link: Link) -> None:
     """Wait until somebody answers: from here on each trapped call of this process would wait for that anyway."""
-    if "ok" not in link.hear(patience=None):
+    try:
+        answered = "ok" in link.hear(patience=None)
+    except (OSError, ValueError):
+        answered = False
+    if not answered:
         os.write(
             2, b"provcrt: the supervisor died while the filter was installed: this process cannot go on\n"
         )
