@@ -288,6 +288,7 @@ class Engine:
         for name in self.modules.unload_changed():
             self.slots.drop(MODULE + name)
         names = self._reach(source)
+        names |= set(self.slots.kin(names))
         packages = self._packages(names, source)
         simple = (
             not packages
@@ -397,6 +398,7 @@ class Engine:
         volatile += [
             f"network {e.address}:{e.port}" for e in span.endpoints if e.family != "unix" and not e.own
         ]
+        problems += [f"{n} shows source text" for n in entropy.shows_source(source)]
         problems += [f"{n} holds in this process only" for n in entropy.process_bound(source, clock)]
 
         moved, pinned, unseeded = self.ambience.changes(running.ambient, after, source)
@@ -487,10 +489,12 @@ class Engine:
         if everything or "run" in running.source.magics:
             looked |= set(variables(self.namespace, self.hidden))
         change = observe(self.slots, self.namespace, self.hidden, running.identities, looked, running.lineage)
-        more = {r for s in change.prints.values() for r in s.refs} - looked - {ANY}
+        more = {r for s in change.prints.values() for r in s.refs} - {ANY}
         if any(ANY in s.refs for s in change.prints.values()):
-            more |= set(variables(self.namespace, self.hidden)) - looked
-        if more & self.namespace.keys():
+            more |= set(variables(self.namespace, self.hidden))
+        more |= set(self.slots.kin(change.states))
+        more = (more - looked) & self.namespace.keys()
+        if more:
             # a function that this cell made may have been called in it, and may have changed what it refers to
             looked = set(self.slots.reach(looked | more)) - {ANY}
             change = observe(
@@ -591,6 +595,8 @@ class Engine:
         seen = self.ambience.seen(source, frozenset(packages), moved)
         reads |= {n: self._ambient_before[n] for n in seen}
         reads |= {n: self.slots.version(n) for n in self.modules.reads(packages, self.slots)}
+        unread = {n for n in change.states if n in self.slots and n not in reads and n not in source.binds}
+        reads |= {n: self.slots.version(n) for n in unread}
         if everything and not running.everything:
             reads |= {n: self.slots.version(n) for n in self.slots.names()}
         changed_environ = {
@@ -601,6 +607,9 @@ class Engine:
         read_environ = self.environ.read(running.environ)
         if span.processes:
             read_environ |= {n for n in running.environ if not environ.noise(n)}
+        versions_read = {n: environ.version(running.environ.get(n)) for n in read_environ}
+        if span.processes or self.environ.everything:
+            versions_read[environ.ALL] = environ.names_version(running.environ)
         volatile = bool(report.volatile)
         kept = self._keep(change, report.seconds, must=volatile)
         final = {**writes, **kept}
@@ -617,7 +626,8 @@ class Engine:
             reads=reads,
             everything=everything,
             shares=self._shares(running, change),
-            environ={n: environ.version(running.environ.get(n)) for n in read_environ},
+            kin={n: made for n in change.states if n not in source.binds and (made := self.slots.kin([n]))},
+            environ=versions_read,
             inputs=inputs.paths,
             library=inputs.library,
             resolved=inputs.resolved or {},

@@ -172,19 +172,27 @@ class Files:
             return FileInput(path, "dir", child=child) if access.stated or access.listed else None
         if first.kind != "file":
             return FileInput(path, first.kind, child=child) if access.stated or access.read else None
+        mode = stat.S_IMODE(first.mode)
         if access.read or (access.stated and path.endswith(".py")):
             if access.written or access.removed:
                 if access.before_digest is None:
                     return f"{path} was changed before it could be kept"
-                return FileInput(path, "file", content=access.before_digest, child=child)
+                return FileInput(path, "file", content=access.before_digest, mode=mode, child=child)
             status = os.stat(path)
             if (status.st_size, status.st_mtime_ns, status.st_ino) != (first.size, first.mtime_ns, first.ino):
                 return f"{path} changed while the cell ran"
-            return FileInput(path, "file", content=self.content(path), size=first.size, child=child)
+            return FileInput(
+                path, "file", content=self.content(path), size=first.size, mode=mode, child=child
+            )
         if access.stated:
             exact = times or child
             return FileInput(
-                path, "file", size=first.size, mtime_ns=first.mtime_ns if exact else None, child=child
+                path,
+                "file",
+                size=first.size,
+                mtime_ns=first.mtime_ns if exact else None,
+                mode=mode,
+                child=child,
             )
         return None
 
@@ -242,6 +250,8 @@ class Files:
         kind = _kind(status.st_mode)
         if kind != known.kind:
             return f"{_short(path)} is a {kind} now"
+        if known.mode is not None and stat.S_IMODE(status.st_mode) != known.mode:
+            return f"{_short(path)} has other permissions"
         try:
             if known.kind == "link":
                 return None if os.readlink(path) == known.content else f"{_short(path)} points elsewhere"

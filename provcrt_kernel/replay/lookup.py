@@ -84,8 +84,14 @@ class Lookup:
                     return f"variable {group[0]} shares objects with others now"
             elif first is None or first.state.joint != joint or slots.group(group[0]) != group:
                 return f"variable {group[0]} shares objects with others now"
+        for name, made in record.kin.items():
+            if slots.kin([name]) != made:
+                return f"variable {name} has other instances now"
         for name, version in record.environ.items():
-            if environ.version(os.environ.get(name)) != version:
+            if name == environ.ALL:
+                if environ.names_version(os.environ) != version:
+                    return "the environment has other variables"
+            elif environ.version(os.environ.get(name)) != version:
                 return f"environment variable {name} changed"
         if reason := self.files.differs(record):
             return reason

@@ -26,6 +26,8 @@ class FileInput(msgspec.Struct, frozen=True, omit_defaults=True):
         Digest of a directory's names, without those in `without`.
     size, mtime_ns
         Set where only the file's status was looked at.
+    mode
+        Permission bits of a file.
     tolerant
         A directory that may be there or not (``mkdir -p``).
     child
@@ -39,6 +41,7 @@ class FileInput(msgspec.Struct, frozen=True, omit_defaults=True):
     without: tuple[str, ...] = ()
     size: int | None = None
     mtime_ns: int | None = None
+    mode: int | None = None
     tolerant: bool = False
     child: bool = False
 
@@ -82,8 +85,10 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
     shares
         Co-variables that mattered (the cell read several of their names, or changed or joined them): comma-joined names →
         joint version.
+    kin
+        Classes that the cell changed → the slots made of them then; one more would have changed too.
     environ
-        Environment variables read: name → version.
+        Environment variables read: name → version; ``*``: which ones there were.
     inputs
         Paths looked at; `library` is the blob with those that belong to installed packages and the system.
     resolved
@@ -111,6 +116,7 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
     reads: dict[str, str]
     everything: str | None = None
     shares: dict[str, str] = {}
+    kin: dict[str, tuple[str, ...]] = {}
     environ: dict[str, str] = {}
     inputs: tuple[FileInput, ...] = ()
     library: str | None = None

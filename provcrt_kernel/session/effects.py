@@ -41,7 +41,7 @@ def hidden_effects(
     explained
         Top-level modules for whose state an ambient slot shows a change.
     visible
-        Whether the cell left anything: a slot, a file, an output. If it left nothing, the calls it consists of had another effect.
+        Whether the cell left anything: a slot, a file, an output. If it did not, its calls had another effect.
     """
     known = set(explained)
     found = []

@@ -26,6 +26,13 @@ ENTROPY = frozenset(
 )
 #: Values that mean something in this process only: recalled in another one they are wrong.
 PROCESS = frozenset("argv orig_argv getpid getppid get_ident get_native_id current_process gettid id".split())
+_SOURCE_TEXT = frozenset(
+    "getsource getsourcelines findsource getcomments getsourcefile tb_lineno co_firstlineno f_lineno co_positions linecache print_exc "
+    "format_exc format_exception print_exception format_stack print_stack extract_tb extract_stack".split()
+)
+_SOURCE_MAGICS = frozenset(
+    {"pinfo", "pinfo2", "psource", "pfile", "pycat", "history", "hist", "recall", "rerun", "macro"}
+)
 _TIMING_MAGICS = frozenset({"time", "timeit", "prun", "memit"})
 _TIMING_COMMANDS = frozenset("date uptime ps top free uuidgen mktemp shuf who w last vmstat iostat".split())
 #: Modules that draw randomness while they are imported, for no reader.
@@ -72,6 +79,11 @@ def process_bound(source: Source, reached: Iterable[str]) -> list[str]:
         for name in mentioned & PROCESS
         if name != "id" or ("id" in source.reads and "id" not in source.binds)
     )
+
+
+def shows_source(source: Source) -> list[str]:
+    """Names by which a cell shows the text of others, comments and line numbers included, which no fingerprint holds."""
+    return sorted((source.attributes & _SOURCE_TEXT) | {f"%{m}" for m in source.magics & _SOURCE_MAGICS})
 
 
 def randomness(

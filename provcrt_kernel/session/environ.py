@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from provcrt_kernel.store.digest import digest
@@ -40,6 +40,15 @@ def noise(name: str) -> bool:
 def version(value: str | None) -> str:
     """Version of one variable's slot; empty if it is not set."""
     return "" if value is None else digest(value.encode("utf-8", "surrogateescape"))
+
+
+#: Stands for the names of all variables that are not noise.
+ALL = "*"
+
+
+def names_version(environ: Iterable[str]) -> str:
+    """Version of which variables there are."""
+    return version("\0".join(sorted(n for n in environ if not noise(n))))
 
 
 class EnvironReads:

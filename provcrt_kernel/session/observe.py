@@ -79,11 +79,12 @@ def observe(
     looked |= {m for n in list(looked) for m in slots.group(n) if m in after}
     looked |= {m for n in deleted for m in slots.group(n) if m in after}
     prints = {n: fingerprint(namespace[n], namespace) for n in sorted(looked)}
+    classes = {id(v): n for n, v in namespace.items() if isinstance(v, type) and n in after}
     states: dict[str, State] = {}
     for group in co_variables(prints):
         joint = _joint(group, namespace, lineage) if len(group) > 1 else None
         for name in group:
-            state = _state(name, group if len(group) > 1 else (), joint, prints[name], lineage)
+            state = _state(name, group if len(group) > 1 else (), joint, prints[name], lineage, classes)
             slot = slots.get(name)
             if slot and name not in rebound and _same(slot.state, state):
                 continue
@@ -93,7 +94,7 @@ def observe(
         for member in states[name].group:
             if member not in states:
                 states[member] = _state(
-                    member, states[name].group, states[name].joint, prints[member], lineage
+                    member, states[name].group, states[name].joint, prints[member], lineage, classes
                 )
     return Change(states, deleted, prints)
 
@@ -107,7 +108,14 @@ def _same(old: State, new: State) -> bool:
     )
 
 
-def _state(name: str, group: tuple[str, ...], joint: str | None, seen: Fingerprint, lineage: str) -> State:
+def _state(
+    name: str,
+    group: tuple[str, ...],
+    joint: str | None,
+    seen: Fingerprint,
+    lineage: str,
+    classes: Mapping[int, str],
+) -> State:
     return State(
         version=seen.digest or f"{lineage}:{name}",
         group=group,
@@ -116,6 +124,7 @@ def _state(name: str, group: tuple[str, ...], joint: str | None, seen: Fingerpri
         packages=tuple(sorted(seen.packages)),
         modules=tuple(sorted(seen.modules)),
         clock=tuple(sorted(seen.clock)),
+        kin=tuple(sorted(n for i in seen.types if (n := classes.get(i)) and n != name)),
         opaque=seen.opaque,
         size=seen.size,
     )

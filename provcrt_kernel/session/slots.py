@@ -43,6 +43,8 @@ class State(msgspec.Struct, frozen=True, omit_defaults=True):
         An ambient slot's value in msgpack.
     refs, packages, modules, clock
         Names, packages, local modules and entropy that code inside the value can reach.
+    kin
+        Names bound to the notebook classes that the value is made of: a change of the class is a change of it.
     opaque
         Why the value has no content digest.
     """
@@ -56,6 +58,7 @@ class State(msgspec.Struct, frozen=True, omit_defaults=True):
     packages: tuple[str, ...] = ()
     modules: tuple[str, ...] = ()
     clock: tuple[str, ...] = ()
+    kin: tuple[str, ...] = ()
     opaque: str | None = None
     size: int = 0
 
@@ -148,6 +151,13 @@ class Slots:
             return (name,)
         joint = slot.state.joint
         return tuple(n for n in slot.state.group if (s := self._slots.get(n)) and s.state.joint == joint)
+
+    def kin(self, classes: Iterable[str]) -> tuple[str, ...]:
+        """Slots whose values are made of the notebook classes that `classes` are bound to, sorted."""
+        wanted = set(classes)
+        return tuple(
+            sorted(n for n, s in self._slots.items() if s.state.kin and not wanted.isdisjoint(s.state.kin))
+        )
 
     def refs(self, name: str) -> tuple[str, ...]:
         """Names that code inside the slot's value can read."""
