@@ -101,8 +101,9 @@ CASES = {
         "os.environ",
         "del os.environ['SHLVL']",
         "assert 'SHLVL' not in os.environ",
-        "assert 'SHLVL' in os.environ",
-        "import os",
+        "assert os.environ['SHLVL'] == '3'",
+        "import os; from provcrt_kernel.session.ambient import process\n"
+        "os.environ['SHLVL'] = '3'; process._START_PLUMBING[b'SHLVL'] = b'3'",
     ),
     "environ secret": Case("os.environ", "%env SERVICE_API_KEY=abc", pinned=True),
     "cwd": Case(
