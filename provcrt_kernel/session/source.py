@@ -59,6 +59,8 @@ class Source:
         Names that may be read before the cell binds them.
     binds
         Names that the source binds at its top level.
+    certain
+        Those of them that are bound whenever the cell ends without raising.
     wildcard
         Why any name may be read, or None.
     imports
@@ -83,6 +85,7 @@ class Source:
     key: str
     reads: frozenset[str] = frozenset()
     binds: frozenset[str] = frozenset()
+    certain: frozenset[str] = frozenset()
     wildcard: str | None = None
     imports: tuple[str, ...] = ()
     chains: frozenset[str] = frozenset()
@@ -147,6 +150,9 @@ def _class_locals(code: types.CodeType) -> frozenset[str]:
             }
         )
     return frozenset()
+
+
+_COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 
 
 @dataclass
@@ -221,18 +227,20 @@ class _Reader:
         """A statement without statements of its own, or one whose inner order is not looked at."""
         code = self._compile(node)
         bound = set(bound)
+        unsure = _unsure(node)
         for instruction in dis.get_instructions(code):
             name = instruction.argval
             if instruction.opname in _LOADS:
                 self._read(str(name), bound)
             elif instruction.opname == "STORE_NAME":
-                if not isinstance(node, ast.Match):
+                if str(name) not in unsure:
                     bound.add(str(name))
                 self.binds.add(str(name))
                 self.bodies.pop(str(name), None) if str(name) != skip else None
             elif instruction.opname == "DELETE_NAME":
                 self._read(str(name), bound)
                 self.binds.add(str(name))
+                bound.discard(str(name))
         for const in code.co_consts:
             if isinstance(const, types.CodeType):
                 names = code_names(const)
@@ -273,7 +281,11 @@ class _Reader:
             loads: set[str] = set()
             for const in self._compile(node).co_consts:
                 if isinstance(const, types.CodeType):
-                    loads |= code_names(const).loads | code_names(const).stores
+                    # a class body has run by then, on names of its own; its methods have not
+                    later = const.co_consts if _is_class_body(const) else (const,)
+                    for code in later:
+                        if isinstance(code, types.CodeType):
+                            loads |= code_names(code).loads | code_names(code).stores
             self.bodies[name] = CodeNames(frozenset(loads), frozenset(), frozenset(), frozenset())
         return after
 
@@ -289,6 +301,22 @@ class _Reader:
                 self.reads.add(name)
             if name in self.bodies:
                 todo.extend(self.bodies[name].loads)
+
+
+def _unsure(node: ast.stmt) -> set[str]:
+    """Names that a statement binds only if one of its own conditions holds."""
+    if isinstance(node, ast.Match):
+        return {n.id for n in ast.walk(node) if isinstance(n, ast.Name)} | {
+            n.name for n in ast.walk(node) if isinstance(n, ast.MatchAs | ast.MatchStar) and n.name
+        }
+    conditions = (ast.BoolOp, ast.IfExp, ast.Compare, ast.comprehension, ast.Assert, *_COMPREHENSIONS)
+    return {
+        inner.target.id
+        for outer in ast.walk(node)
+        if isinstance(outer, conditions)
+        for inner in ast.walk(outer)
+        if isinstance(inner, ast.NamedExpr)
+    }
 
 
 def _is_class_body(code: types.CodeType) -> bool:
@@ -361,6 +389,8 @@ class _Scan(ast.NodeVisitor):
     def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
         if node.module and not node.level:
             self.imports.append(node.module)
+            if node.module == "__main__":
+                self.wildcard = "imports __main__"
             self.attributes.update(alias.name for alias in node.names)
             self.chains.update(f"{node.module}.{alias.name}" for alias in node.names)
 
@@ -371,6 +401,8 @@ class _Scan(ast.NodeVisitor):
         chain = _chain(node)
         if chain:
             self.chains.add(chain)
+            if chain == "inspect.stack":
+                self.wildcard = "uses inspect.stack"
             if isinstance(node.ctx, ast.Store | ast.Del):
                 self.assigned.add(chain)
         self.generic_visit(node)
@@ -467,8 +499,9 @@ def read_source(text: str, transform: Callable[[str], str], flags: int = 0, cont
     scan = _Scan()
     scan.visit(tree)
     reader = _Reader(flags)
+    certain: set[str] = set()
     try:
-        bound = reader.block(tree.body, set())
+        bound = certain = reader.block(tree.body, set())
         for name in scan.expanded:
             reader._read(name, set())
         for code in scan.code:
@@ -493,6 +526,7 @@ def read_source(text: str, transform: Callable[[str], str], flags: int = 0, cont
         key=key,
         reads=frozenset(reads - earlier),
         binds=frozenset(reader.binds),
+        certain=frozenset(certain),
         wildcard=scan.wildcard,
         imports=tuple(dict.fromkeys(scan.imports)),
         chains=frozenset(scan.chains),
