@@ -28,10 +28,11 @@ from ipykernel.ipkernel import IPythonKernel
 
 from provcrt_kernel.kernel.capture import Recorder, RecordingSession
 from provcrt_kernel.kernel.magics import ProvcrtMagics
-from provcrt_kernel.replay.engine import CannotReplay, Engine, Outcome, Report
+from provcrt_kernel.replay.engine import CannotReplay, Engine, Report
 from provcrt_kernel.replay.lookup import Decision
 from provcrt_kernel.replay.rebuild import CannotRebuild
 from provcrt_kernel.replay.record import FORMAT, Record, Shown
+from provcrt_kernel.replay.recording import Outcome
 from provcrt_kernel.session.observe import variables
 from provcrt_kernel.session.source import Source, read_source
 from provcrt_kernel.store import Store
@@ -68,6 +69,7 @@ class ProvcrtKernel(IPythonKernel):  # type: ignore[misc]
         self._report: dict[str, dict[str, Any]] = {}
         self._said: set[str] = set()
         self._why_off = ""
+        self._background: set[Any] = set()
 
     def begin_recording(self, store: Store | None, tracer: Tracer, why_off: str = "") -> None:
         """The process is ready: from now on cells are looked up and recorded.
@@ -124,6 +126,8 @@ class ProvcrtKernel(IPythonKernel):  # type: ignore[misc]
         if threading.current_thread() is not threading.main_thread():
             engine.suspect("a subshell")
             return await run()
+        if not code.strip() and not user_expressions:
+            return await run()  # IPython does nothing then, not even count
         if silent or not store_history or not self.recording or _OUR_MAGIC.match(code):
             return await self._unrecorded(engine, code, user_expressions or {}, run)
         forced = RUN_TAG in ((cell_meta or {}).get("tags") or ())
@@ -142,16 +146,32 @@ class ProvcrtKernel(IPythonKernel):  # type: ignore[misc]
     ) -> tuple[Decision, Source, str]:
         cell = f"{os.environ.get('JPY_SESSION_NAME') or os.getcwd()}#{cell_id or self.shell.execution_count}"
         try:
-            source = read_source(code, self.shell.transform_cell, context=CONTEXT)
+            source = read_source(code, self._transform, context=CONTEXT)
         except Exception as error:
             source = Source(code, "", wildcard=f"{type(error).__name__}", error=True)
+        if self._background:
+            # they change things between cells, and did until they ended
+            engine.suspect("a background task")
+            self._background = {task for task in self._background if not task.done()}
         if forced:
             return Decision(None, "asked to run"), source, cell
         try:
-            return engine.decide(source, cell), source, cell
+            return engine.decide(source, cell, self.shell.execution_count), source, cell
         except Exception as error:
             self._warn(f"records cannot be looked up: {type(error).__name__}: {error}")
             return Decision(None, "records cannot be looked up"), source, cell
+
+    def _transform(self, text: str) -> str:
+        """IPython's transformation; it takes a first word for a magic unless a variable has that name, as deferred ones do."""
+        namespace, engine = self.shell.user_ns, self.engine
+        names = [] if engine is None else engine.slots.deferred(_names(text))
+        stand_ins = [n for n in names if n not in namespace]
+        namespace.update(dict.fromkeys(stand_ins))
+        try:
+            return str(self.shell.transform_cell(text))
+        finally:
+            for name in stand_ins:
+                namespace.pop(name, None)
 
     def _replay(
         self, engine: Engine, record: Record, code: str, cell: str, expressions: dict[str, str]
@@ -177,6 +197,10 @@ class ProvcrtKernel(IPythonKernel):  # type: ignore[misc]
             shell.history_manager.store_inputs(count, code, code)
             for message in messages:
                 self._send(message, count)
+                if message.type == "execute_result":
+                    text = dict(message.content["data"]).get("text/plain")  # type: ignore[call-overload]
+                    shell.history_manager.output_hist_reprs[count] = text
+            shell.history_manager.store_output(count)
             shell.execution_count += 1
             self._note(report)
             reply: dict[str, Any] = {
@@ -223,6 +247,8 @@ class ProvcrtKernel(IPythonKernel):  # type: ignore[misc]
         try:
             recomputed: tuple[int, ...] = ()
             try:
+                if source.earlier:
+                    self._bring_results(engine)
                 recomputed = engine.prepare(source)
             except CannotRebuild as error:
                 self._warn(str(error))
@@ -247,7 +273,7 @@ class ProvcrtKernel(IPythonKernel):  # type: ignore[misc]
         if begun:
             try:
                 with _uninterrupted():
-                    report = engine.finish(self._outcome(recorder, reply, failure, tasks))
+                    report = engine.finish(self._outcome(recorder, reply, failure, tasks, count))
                 self._note(report)
             except (Exception, KeyboardInterrupt) as error:
                 engine.suspect("a cell that could not be observed")
@@ -258,7 +284,12 @@ class ProvcrtKernel(IPythonKernel):  # type: ignore[misc]
         return reply
 
     def _outcome(
-        self, recorder: Recorder, reply: dict[str, Any], failure: BaseException | None, tasks: set[Any]
+        self,
+        recorder: Recorder,
+        reply: dict[str, Any],
+        failure: BaseException | None,
+        tasks: set[Any],
+        count: int,
     ) -> Outcome:
         unrepeatable = list(recorder.unrepeatable)
         error = None
@@ -272,12 +303,13 @@ class ProvcrtKernel(IPythonKernel):  # type: ignore[misc]
             )
             if error[0] in ("KeyboardInterrupt", "CancelledError", "SystemExit", "MemoryError"):
                 unrepeatable.append(f"it ended with {error[0]}")
-        if any(not task.done() for task in _tasks() - tasks):
-            unrepeatable.append("a task of it still runs")
-            if self.engine is not None:
-                self.engine.suspect("a background task")
+        self._background |= {task for task in _tasks() - tasks if not task.done()}
+        if self._background:
+            unrepeatable.append("a background task runs")
+        results = self.shell.user_ns.get("_oh", {})
+        result = (results[count],) if count in results else ()
         return Outcome(
-            recorder.shown(), error, tuple(unrepeatable), payload=tuple(reply.get("payload") or ())
+            recorder.shown(), error, tuple(unrepeatable), result, tuple(reply.get("payload") or ())
         )
 
     async def _unrecorded(
@@ -289,11 +321,9 @@ class ProvcrtKernel(IPythonKernel):  # type: ignore[misc]
             text = "\n".join((code, *expressions.values()))
             if _OUR_MAGIC.match(code) and not expressions:
                 return dict(await run())
-            source = (
-                read_source(text, self.shell.transform_cell, context=CONTEXT)
-                if text.strip()
-                else Source(text, "")
-            )
+            source = read_source(text, self._transform, context=CONTEXT) if text.strip() else Source(text, "")
+            if source.earlier or source.wildcard or any(n.startswith("_") for n in _names(text)):
+                self._bring_results(engine)
             names = set(_names(text)) | source.reads if not source.wildcard else set(engine.slots.names())
             engine.ensure(names)
         except KeyboardInterrupt:
@@ -309,6 +339,20 @@ class ProvcrtKernel(IPythonKernel):  # type: ignore[misc]
                 engine.absorb(source, before)
             except Exception as error:
                 self._warn(f"what changed is not known: {type(error).__name__}: {error}")
+
+    def _bring_results(self, engine: Engine) -> None:
+        """Results of replayed cells come to ``Out``, ``_n`` and ``_``, in the order of their cells."""
+        found = engine.results()
+        if not found:
+            return
+        namespace, hook = self.shell.user_ns, self.shell.displayhook
+        results = namespace["_oh"]
+        for count, value in found.items():
+            results[count] = namespace[f"_{count}"] = value
+        latest = [results[count] for count in sorted(results, reverse=True)[:3]]
+        for name, value in zip(("_", "__", "___"), latest, strict=False):
+            setattr(hook, name, value)
+            namespace[name] = value
 
     def _interrupted(self) -> dict[str, Any]:
         content = {
@@ -363,7 +407,10 @@ class ProvcrtKernel(IPythonKernel):  # type: ignore[misc]
                 missing = [
                     n for n in engine.slots.deferred(engine.slots.names()) if n.startswith(prefix.group())
                 ]
-                reply["matches"] = [*reply["matches"], *(n for n in missing if n not in reply["matches"])]
+                missing = [n for n in missing if n not in reply["matches"]]
+                if missing and (not reply["matches"] or reply["cursor_start"] == prefix.start()):
+                    reply["matches"] = [*reply["matches"], *missing]
+                    reply["cursor_start"], reply["cursor_end"] = prefix.start(), cursor_pos
         return reply
 
     def do_inspect(self, code: str, cursor_pos: int, detail_level: int = 0, omit_sections: Any = ()) -> Any:
@@ -412,17 +459,15 @@ class ProvcrtKernel(IPythonKernel):  # type: ignore[misc]
         self._report[self.get_parent("shell")["header"]["msg_id"]] = content
 
     def _flush(self) -> None:
-        """Everything written so far, by children too, is sent."""
+        """Everything written so far, by children and past Python too, is sent."""
         for stream in (sys.stdout, sys.stderr):
             try:
                 reader = getattr(stream, "_fid", None)
-                for _ in range(100):
-                    if not isinstance(reader, int) or not _waiting(reader):
-                        break
-                    time.sleep(0.001)
+                if isinstance(reader, int):
+                    _drain(reader)
                 stream.flush()
             except Exception:
-                continue
+                continue  # a stream that a user put there may do anything
 
     def _warn(self, line: str) -> None:
         print(f"provcrt: {line}", file=sys.stderr, flush=True)
@@ -457,14 +502,15 @@ def _uninterrupted() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _waiting(descriptor: int) -> bool:
-    """Whether bytes wait to be read from a pipe."""
+def _drain(descriptor: int) -> None:
+    """Wait until ipykernel's watching thread has taken what lies in a pipe, for a tenth of a second at most."""
     count = array.array("i", [0])
-    try:
+    for _ in range(100):
         fcntl.ioctl(descriptor, termios.FIONREAD, count)
-    except OSError:
-        return False
-    return count[0] > 0
+        # the thread may have read, and not yet passed on: let it run
+        time.sleep(0.001 if count[0] else 0.0002)
+        if not count[0]:
+            return
 
 
 def _names(text: str) -> list[str]:

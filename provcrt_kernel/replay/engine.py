@@ -15,80 +15,40 @@ it does raises into the cell: where recording fails the cell has simply not been
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import os
-import re
-import sys
-import threading
 import time
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 
 import msgspec
 
-from provcrt_kernel.provenance.packages import is_library
 from provcrt_kernel.replay.files import Files
 from provcrt_kernel.replay.history import Execution, History
 from provcrt_kernel.replay.lookup import Decision, Lookup
 from provcrt_kernel.replay.rebuild import CannotRebuild, Rebuild
-from provcrt_kernel.replay.record import Record, Shown, encode
-from provcrt_kernel.session import entropy, environ
+from provcrt_kernel.replay.record import Record, Shown
+from provcrt_kernel.replay.recording import (
+    RESULT,
+    Instruments,
+    Outcome,
+    Recording,
+    Refused,
+    Running,
+    Seen,
+    packages_of,
+    reach,
+)
 from provcrt_kernel.session.ambience import Ambience, Values
 from provcrt_kernel.session.audit import Audit
-from provcrt_kernel.session.classes import register_live
-from provcrt_kernel.session.effects import hidden_effects, owner
-from provcrt_kernel.session.keep import blobs, keep, worth_keeping
-from provcrt_kernel.session.modules import MODULE, Modules, top_level_names
+from provcrt_kernel.session.environ import EnvironReads
+from provcrt_kernel.session.keep import blobs, bring_back
+from provcrt_kernel.session.modules import MODULE, Modules
 from provcrt_kernel.session.observe import Change, is_variable, observe, variables
 from provcrt_kernel.session.slots import ANY, Slots, State, ambient
-from provcrt_kernel.session.snapshot import Unstorable
 from provcrt_kernel.session.source import Source
 from provcrt_kernel.store import Store, StoreError
-from provcrt_kernel.trace import Span, Tracer
-
-#: Threads that libraries keep for themselves and that run no notebook code.
-_LIBRARY_THREADS = (
-    "tqdm",
-    "loky",
-    "joblib",
-    "QueueFeederThread",
-    "QueueManagerThread",
-    "ExecutorManagerThread",
-    "IPythonHistorySavingThread",
-    "pydevd",
-    "debugpy",
-    "(run_forever)",
-)
-#: Children that libraries keep for later cells and that read no data of their own.
-_LIBRARY_CHILDREN = ("resource_tracker", "semaphore_tracker", "loky", "multiprocessing.forkserver")  # fmt: skip
-#: Why a module's own state has no content digest.
-_OWNED = "state of module "
-#: Ambient slots that run code of the notebook before or after each cell.
-_AROUND_CELLS = ("~IPython events", "~IPython transformers")
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What the caller saw of a cell that ran.
-
-    Attributes
-    ----------
-    shown
-        Messages it sent, coalesced.
-    error
-        ``ename``, ``evalue``, ``traceback``; None if it did not raise.
-    unrepeatable
-        Why its messages alone cannot stand for it: it asked for input, opened a comm, was interrupted.
-    result
-        Its result's value in a tuple; empty if it displayed none.
-    """
-
-    shown: tuple[Shown, ...] = ()
-    error: tuple[str, str, tuple[str, ...]] | None = None
-    unrepeatable: tuple[str, ...] = ()
-    result: tuple[object, ...] = ()
-    payload: tuple[dict[str, object], ...] = ()
+from provcrt_kernel.trace import Tracer
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,26 +69,8 @@ class Report:
     not_recorded: tuple[str, ...] = ()
 
 
-@dataclass(slots=True)
-class _Running:
-    """What was so when a cell began."""
-
-    source: Source
-    cell: str
-    count: int | None
-    reached: frozenset[str]
-    everything: str | None
-    versions: dict[str, str]
-    shares: dict[str, tuple[tuple[str, ...], str]]
-    identities: dict[str, int]
-    ambient: Values
-    environ: dict[str, str]
-    threads: set[int | None]
-    started: float
-    reason: str
-    recomputed: tuple[int, ...]
-    lineage: str
-    problems: list[str] = field(default_factory=list)
+class CannotReplay(Exception):
+    """A record holds, but what it left cannot be brought about; the cell runs."""
 
 
 class Engine:
@@ -145,23 +87,37 @@ class Engine:
         thrifty: bool = True,
     ) -> None:
         self.store = store
-        self.tracer = tracer
         self.namespace = namespace
         self.hidden = hidden
-        self.thrifty = thrifty
         self.slots = Slots()
         self.history = History()
         self.files = Files(store)
         self.audit = Audit()
-        self.environ = environ.EnvironReads()
+        self.environ = EnvironReads()
         self.modules = Modules(store)
         self.ambience = Ambience(self.slots)
         self.lookup = Lookup(store, self.slots, self.files, self._maker_count)
         self.rebuild = Rebuild(store, self.slots, self.history, self.files, self.ambience, namespace, run)
+        self.recording = Recording(
+            Instruments(
+                store,
+                tracer,
+                namespace,
+                hidden,
+                self.slots,
+                self.files,
+                self.audit,
+                self.environ,
+                self.modules,
+                self.ambience,
+                thrifty,
+            )
+        )
         self.notices: list[str] = []
         self._volatile: set[str] = set()
         self._leased: set[str] = set()
-        self._running: _Running | None = None
+        self._results: dict[int, State] = {}
+        self._running: Running | None = None
         self._suspect: str | None = None
         # drawing randomness is a trapped call: once a session is enough
         self._session, self._made = uuid.uuid4().hex[:20], 0
@@ -179,7 +135,7 @@ class Engine:
 
     # -- hits ---------------------------------------------------------------------------------------------------------
 
-    def decide(self, source: Source, cell: str) -> Decision:
+    def decide(self, source: Source, cell: str, count: int | None) -> Decision:
         """Look for a record of `source` that holds now."""
         if source.error:
             return Decision(None, "does not parse")
@@ -187,7 +143,7 @@ class Engine:
             return Decision(None, "uses earlier results")
         if self._suspect is not None:
             self.refresh(self._suspect)
-        decision = self.lookup.decide(source, cell, self._volatile)
+        decision = self.lookup.decide(source, cell, count, self._volatile)
         if decision.record is not None and decision.record.pinned and decision.record.volatile:
             return Decision(None, f"it uses {decision.record.volatile[0]}, and {decision.record.pinned}")
         return decision
@@ -246,6 +202,8 @@ class Engine:
         self.rebuild.defer_import(record.imports)
         if record.pinned:
             self.rebuild.pin(index)
+        if record.result is not None and count is not None:
+            self._results[count] = record.result
         if record.volatile:
             self._volatile.add(record.key)
         self._remember(cell, record)
@@ -287,17 +245,13 @@ class Engine:
         """
         for name in self.modules.unload_changed():
             self.slots.drop(MODULE + name)
-        names = self._reach(source)
-        names |= set(self.slots.kin(names))
-        packages = self._packages(names, source)
-        simple = (
-            not packages
-            and not source.imports
-            and not source.wildcard
-            and not source.magics
-            and not self._modules_of(names)
-        )
-        simple = simple and not self.slots.deferred(n for n in names if not ambient(n))
+        names = reach(self.slots, source)
+        # a class may be changed through what was made with it, and what was made with it changes with the class
+        classes = {k for n in names if (slot := self.slots.get(n)) for k in slot.state.kin}
+        names |= classes | set(self.slots.kin(names | classes))
+        packages = packages_of(self.slots, names, source)
+        modules = packages or source.imports or source.magics or self.slots.union(names, "modules")
+        simple = not modules and not source.wildcard and not self.slots.deferred(names)
         with self._quietly():
             if self.rebuild.pending(names):
                 self._ambient = None
@@ -314,387 +268,70 @@ class Engine:
         """Random streams are read by whoever moves them, which is known only afterwards: make all that are visible ready."""
         return [n for n in self.slots if self.ambience.knows(n)]
 
-    def _reach(self, source: Source) -> frozenset[str]:
-        names = self.slots.reach(source.reads | source.binds)
-        if source.wildcard or ANY in names:
-            names = self.slots.reach(self.slots.names())
-        return names - {ANY}
-
-    def _modules_of(self, names: Iterable[str]) -> frozenset[str]:
-        return self.slots.union(names, "modules")
-
-    def _packages(self, names: Iterable[str], source: Source) -> frozenset[str]:
-        return self.slots.union(names, "packages") | frozenset(top_level_names(source.imports))
-
     def begin(
         self, source: Source, cell: str, count: int | None, reason: str, recomputed: tuple[int, ...] = ()
     ) -> None:
-        """A cell starts to run: note what it could see."""
-        reached = self._reach(source)
-        everything = source.wildcard or (
-            "its functions may read any name" if ANY in self.slots.reach(source.reads) else None
+        """A cell starts to run: note what it can see."""
+        self._running = self.recording.begin(
+            source, cell, count, reason, recomputed, self._lineage(), self._ambient
         )
-        names = set(reached) | set(source.reads)
-        if everything:
-            names |= set(self.slots.names())
-        versions = {n: self.slots.version(n) for n in names}
-        for module in self._modules_of(reached) | set(source.imports):
-            if module in self.modules.local() or MODULE + module in self.slots:
-                versions[MODULE + module] = self.slots.version(MODULE + module)
-        shares = {
-            n: (self.slots.group(n), slot.state.joint or "")
-            for n in names
-            if (slot := self.slots.get(n)) and not ambient(n)
-        }
-        self.environ.clear()
-        self._running = _Running(
-            source=source,
-            cell=cell,
-            count=count,
-            reached=reached,
-            everything=everything,
-            versions=versions,
-            shares=shares,
-            identities=variables(self.namespace, self.hidden),
-            ambient=self._ambient if self._ambient is not None else self.ambience.capture(),
-            environ=self.environ.snapshot(),
-            threads={t.ident for t in threading.enumerate()},
-            started=0.0,
-            reason=reason,
-            recomputed=recomputed,
-            lineage=self._lineage(),
-        )
-        self._ambient_before = {n: self.slots.version(n) for n in self._running.ambient}
-        self.audit.clear()
-        self.tracer.begin(cell or "cell")
-        self._running.started = time.perf_counter()
 
     def finish(self, outcome: Outcome) -> Report:
         """The cell has run: observe what it did, record it if everything about it is known."""
-        running = self._running
+        running, self._running = self._running, None
         assert running is not None
-        self._running = None
-        seconds = time.perf_counter() - running.started
-        self.audit.rest()
-        span = self.tracer.end()
-        problems = [*running.problems, *outcome.unrepeatable, *self._span_problems(span)]
-        after = self._ambient = self.ambience.capture()
-        environ_now = self.environ.snapshot()
-        everything = running.everything or (
-            f"{self.audit.frame_reader} looks at its frame" if self.audit.frame_reader else None
-        )
-        change = self._owned(self._observe(running, everything), running)
-        arrived = self.modules.arrivals()
-        source = running.source
-
-        reached = running.reached | change.states.keys()
-        clock = self.slots.union(running.reached, "clock") | {
-            c for s in change.states.values() for c in s.clock
-        }
-        volatile = entropy.clocks(source, clock, self.namespace) + entropy.commands(
-            p.argv for p in span.processes
-        )
-        volatile += entropy.randomness(span.entropy, span.complete, source, clock, arrived)
-        volatile += [
-            f"network {e.address}:{e.port}" for e in span.endpoints if e.family != "unix" and not e.own
-        ]
-        problems += [f"{n} shows source text" for n in entropy.shows_source(source)]
-        problems += [f"{n} holds in this process only" for n in entropy.process_bound(source, clock)]
-
-        moved, pinned, unseeded = self.ambience.changes(running.ambient, after, source)
-        volatile += [f"unseeded {name}" for name in unseeded]
-        packages = self._packages(reached, source) | {p for s in change.states.values() for p in s.packages}
-        packages |= set(top_level_names(arrived))
-        writes: dict[str, State] = {**change.states, **moved}
-        if arrived:
-            files = {
-                a.path: (a.first.size, a.first.mtime_ns)
-                for a in span.accesses
-                if a.first and a.first.kind == "file"
-            }
-            writes |= self.modules.package_states(arrived, files)
-        writes |= self._local_modules(running, arrived, pinned)
-        visible = bool(
-            change.states
-            or change.deleted
-            or moved
-            or outcome.shown
-            or any(a.written or a.removed for a in span.accesses)
-        )
-        pinned += hidden_effects(
-            source, self.namespace, self._explained(moved, environ_now != running.environ), visible=visible
-        )
-
-        report = Report(
-            "executed",
-            running.reason,
-            None,
-            seconds,
-            recomputed=running.recomputed,
-            volatile=tuple(dict.fromkeys(volatile)),
-            reads=tuple(sorted(n for n, v in running.versions.items() if v and not ambient(n))),
-            writes=tuple(sorted(change.states)),
-            files_read=tuple(a.path for a in span.accesses if a.read and not _uninteresting(a.path)),
-            files_written=tuple(a.path for a in span.accesses if a.written and not _uninteresting(a.path)),
-        )
-        record = None
-        if not problems:
-            try:
-                with self.store.batch():
-                    record = self._record(
-                        running,
-                        outcome,
-                        span,
-                        change,
-                        writes,
-                        packages,
-                        moved,
-                        everything,
-                        pinned,
-                        report,
-                        environ_now,
-                    )
-            except (StoreError, OSError) as error:
-                self._off(str(error))
-                record = None
-            except Refused as refused:
-                problems.append(str(refused))
-            if record is not None:
-                writes = {**writes, **record.writes}
+        self._ambient = None
+        seen = self.recording.look(running, outcome)
+        self._ambient = seen.ambient
+        record, problems = self._record(running, outcome, seen)
+        writes = record.writes if record is not None else seen.writes
         index = self.history.add(
             Execution(
-                running.count,
-                running.cell,
-                record,
-                "executed",
-                running.reason,
-                seconds,
-                0.0,
-                tuple(problems),
-                running.recomputed,
+                count=running.count,
+                cell=running.cell,
+                record=record,
+                status="executed",
+                reason=running.reason,
+                seconds=seen.seconds,
+                notes=problems,
+                recomputed=running.recomputed,
             )
         )
-        for name in change.deleted:
+        for name in seen.change.deleted:
             self.slots.drop(name)
         for name, state in writes.items():
             self.slots.set(name, state, live=True, maker=index)
-        if record is not None and record.volatile:
-            self._volatile.add(record.key)
-        return dataclasses.replace(report, record=record.id if record else None, not_recorded=tuple(problems))
-
-    # -- parts of finish ----------------------------------------------------------------------------------------------
-
-    def _observe(self, running: _Running, everything: str | None) -> Change:
-        looked = set(running.reached) | running.source.binds
-        if everything or "run" in running.source.magics:
-            looked |= set(variables(self.namespace, self.hidden))
-        change = observe(self.slots, self.namespace, self.hidden, running.identities, looked, running.lineage)
-        more = {r for s in change.prints.values() for r in s.refs} - {ANY}
-        if any(ANY in s.refs for s in change.prints.values()):
-            more |= set(variables(self.namespace, self.hidden))
-        more |= set(self.slots.kin(change.states))
-        more = (more - looked) & self.namespace.keys()
-        if more:
-            # a function that this cell made may have been called in it, and may have changed what it refers to
-            looked = set(self.slots.reach(looked | more)) - {ANY}
-            change = observe(
-                self.slots, self.namespace, self.hidden, running.identities, looked, running.lineage
-            )
-        for name in change.states:
-            register_live(self.namespace[name], self.namespace)
-        return change
-
-    def _span_problems(self, span: Span) -> list[str]:
-        problems = list(span.problems) if not span.complete else []
-        if not span.complete and not problems:
-            problems.append("what it did was not traced completely")
-        problems += [
-            f"{name} still runs" for name in span.late if not any(c in name for c in _LIBRARY_CHILDREN)
-        ]
-        return problems
-
-    def _local_modules(
-        self, running: _Running, arrived: Sequence[str], pinned: list[str]
-    ) -> dict[str, State]:
-        loaded = self.modules.local()
-        known = {n[len(MODULE) :] for n in running.versions if n.startswith(MODULE)}
-        looked = (known | (set(arrived) & loaded.keys())) & loaded.keys()
-        if not looked and not arrived:
-            return {}
-        states = {}
-        for name, state in self.modules.local_states(looked, running.lineage).items():
-            old = self.slots.version(name)
-            if old != state.version:
-                states[name] = state
-                if old:
-                    pinned.append(f"it changed module {name[len(MODULE) :]}")
-        self.modules.note_sources()
-        return states
-
-    def _explained(self, moved: Iterable[str], environ_changed: bool) -> set[str]:
-        """Top-level modules whose state an ambient slot shows to have changed."""
-        found = {"os"} if environ_changed or {"~cwd", "~umask"} & set(moved) else set()
-        for name in moved:
-            found |= self.ambience.packages(name) | {re.split(r"[. ]", name[1:])[0]}
-        return found
-
-    def _owned(self, change: Change, running: _Running) -> Change:
-        """Values that are a module's own state cannot be kept as copies: their cell is run again to get at them."""
-        states = dict(change.states)
-        for name, state in change.states.items():
-            value = self.namespace[name]
-            old = self.slots.get(name)
-            module = owner(value, running.source, self.namespace) if state.opaque is None else None
-            if module is None and old and (old.state.opaque or "").startswith(_OWNED):
-                module = (
-                    (old.state.opaque or "").removeprefix(_OWNED)
-                    if running.identities.get(name) == id(value)
-                    else None
-                )
-            if module is not None:
-                states[name] = msgspec.structs.replace(
-                    state, version=f"{running.lineage}:{name}", opaque=f"{_OWNED}{module}"
-                )
-        return dataclasses.replace(change, states=states)
+        if record is not None:
+            self._remember(running.cell, record)
+            if record.volatile:
+                self._volatile.add(record.key)
+        return Report(
+            "executed",
+            running.reason,
+            record.id if record is not None else None,
+            seen.seconds,
+            reads=tuple(sorted(n for n, v in running.versions.items() if v and not ambient(n))),
+            writes=tuple(sorted(seen.change.states)),
+            files_read=seen.files_read(),
+            files_written=seen.files_written(),
+            recomputed=running.recomputed,
+            volatile=seen.volatile,
+            not_recorded=problems,
+        )
 
     def _record(
-        self,
-        running: _Running,
-        outcome: Outcome,
-        span: Span,
-        change: Change,
-        writes: Mapping[str, State],
-        packages: frozenset[str] | set[str],
-        moved: Mapping[str, State],
-        everything: str | None,
-        pinned: list[str],
-        report: Report,
-        environ_now: dict[str, str],
-    ) -> Record:
-        source = running.source
-        if source.earlier:
-            raise Refused("it uses earlier results")
-        for name in _AROUND_CELLS:
-            state = moved.get(name) or ((slot := self.slots.get(name)) and slot.state)
-            if state and state.opaque:
-                self._suspect = "a hook"
-                raise Refused(f"{state.opaque} runs around every cell")
-        new = [t for t in threading.enumerate() if t.ident not in running.threads and not _library_thread(t)]
-        if new:
-            self._suspect = f"thread {new[0].name}"
-            raise Refused(f"thread {new[0].name} still runs")
-        times = bool(
-            source.attributes
-            & {"stat", "lstat", "getmtime", "getctime", "getatime", "st_mtime", "mtime", "scandir", "fstat"}
-        )
-        inputs = self.files.inputs(span, self.audit, times=times)
-        outputs, problems = self.files.outputs(span)
-        if inputs.problems or problems:
-            raise Refused((inputs.problems + problems)[0])
-        reads = dict(running.versions)
-        seen = self.ambience.seen(source, frozenset(packages), moved)
-        reads |= {n: self._ambient_before[n] for n in seen}
-        reads |= {n: self.slots.version(n) for n in self.modules.reads(packages, self.slots)}
-        unread = {n for n in change.states if n in self.slots and n not in reads and n not in source.binds}
-        reads |= {n: self.slots.version(n) for n in unread}
-        if everything and not running.everything:
-            reads |= {n: self.slots.version(n) for n in self.slots.names()}
-        changed_environ = {
-            n: environ_now.get(n)
-            for n in {*environ_now, *running.environ}
-            if environ_now.get(n) != running.environ.get(n)
-        }
-        read_environ = self.environ.read(running.environ)
-        if span.processes:
-            read_environ |= {n for n in running.environ if not environ.noise(n)}
-        versions_read = {n: environ.version(running.environ.get(n)) for n in read_environ}
-        if span.processes or self.environ.everything:
-            versions_read[environ.ALL] = environ.names_version(running.environ)
-        volatile = bool(report.volatile)
-        kept = self._keep(change, report.seconds, must=volatile)
-        final = {**writes, **kept}
-        if volatile and (pinned or any(s.kept is None for n, s in kept.items())):
-            raise Refused(f"it uses {report.volatile[0]}, and not all that it made can be kept")
-        shown = self.store.put(msgspec.msgpack.encode(outcome.shown)) if outcome.shown else None
-        record = Record(
-            id=running.lineage.removeprefix("x:"),
-            key=source.key,
-            cell=running.cell,
-            text=source.text,
-            created=time.time(),
-            seconds=report.seconds,
-            reads=reads,
-            everything=everything,
-            shares=self._shares(running, change),
-            kin={n: made for n in change.states if n not in source.binds and (made := self.slots.kin([n]))},
-            environ=versions_read,
-            inputs=inputs.paths,
-            library=inputs.library,
-            resolved=inputs.resolved or {},
-            writes=final,
-            deletes=change.deleted,
-            set_environ=changed_environ,
-            outputs=outputs,
-            shown=shown,
-            error=outcome.error,
-            payload=outcome.payload,
-            imports=tuple(dict.fromkeys(self._imports(source))),
-            processes=tuple(p.argv for p in span.processes),
-            endpoints=tuple(f"{e.address}:{e.port}" for e in span.endpoints),
-            volatile=report.volatile,
-            pinned="; ".join(pinned) or None,
-        )
-        needed = {b for s in kept.values() if s.kept for b in blobs(self.store, s.kept)}
-        needed |= {b for b in (record.shown, record.library) if b} | {
-            o.content for o in outputs if o.kind == "file" and o.content
-        }
-        self.store.add(source.key, record.id, encode(record), worth=report.seconds, blobs=needed)
-        self._remember(running.cell, record)
-        return record
-
-    def _imports(self, source: Source) -> Iterable[str]:
-        """Modules that a cell imported, and every part of a dotted name that is one."""
-        for name in source.imports:
-            if name in sys.modules:
-                yield name
-        for chain in source.chains:
-            if chain in sys.modules and chain.partition(".")[0] in top_level_names(source.imports):
-                yield chain
-
-    def _shares(self, running: _Running, change: Change) -> dict[str, str]:
-        """Co-variables that the cell depended on as such: it read several of their names, or changed or joined them."""
-        shares: dict[str, str] = {}
-        touched = {m for n, s in change.states.items() for m in (n, *s.group)}
-        for name, (group, joint) in running.shares.items():
-            several = sum(n in running.shares for n in group) > 1
-            if len(group) > 1 and (several or name in touched):
-                shares[",".join(group)] = joint
-            elif len(group) == 1 and name in touched and name not in running.source.binds:
-                shares[name] = ""
-        return shares
-
-    def _keep(self, change: Change, seconds: float, *, must: bool) -> dict[str, State]:
-        """States with the snapshots that are worth their cost."""
-        final: dict[str, State] = {}
-        done: set[tuple[str, ...]] = set()
-        for name, state in change.states.items():
-            group = state.group or (name,)
-            if group in done:
-                continue
-            done.add(group)
-            manifest = None
-            size = sum(change.prints[n].size for n in group)
-            if must or not self.thrifty or worth_keeping(size, seconds):
-                try:
-                    values = {n: self.namespace[n] for n in group}
-                    manifest = keep(self.store, values, self.namespace)
-                except Unstorable:
-                    manifest = None
-            if any((change.states[n].opaque or "").startswith(_OWNED) for n in group):
-                manifest = None
-            for member in group:
-                final[member] = msgspec.structs.replace(change.states[member], kept=manifest)
-        return final
+        self, running: Running, outcome: Outcome, seen: Seen
+    ) -> tuple[Record | None, tuple[str, ...]]:
+        try:
+            with self.store.batch():
+                return self.recording.record(running, outcome, seen), ()
+        except Refused as refused:
+            # threads and hooks go on changing things behind the cells' backs
+            self._suspect = str(refused) if "runs" in str(refused) else self._suspect
+            return None, tuple(dict.fromkeys((str(refused), *seen.problems)))
+        except (StoreError, OSError) as error:
+            self._off(str(error))
+            return None, (str(error),)
 
     # -- between cells ------------------------------------------------------------------------------------------------
 
@@ -714,6 +351,26 @@ class Engine:
             with self._quietly():
                 self.rebuild.ready(reached - {ANY}, self._streams(), modules=True)
 
+    def results(self) -> dict[int, object]:
+        """Results of replayed cells by execution count, as far as they can be had; each is given once.
+
+        Raises
+        ------
+        CannotRebuild
+            A variable that was a result cannot be had.
+        """
+        found: dict[int, object] = {}
+        while self._results:
+            count, state = self._results.popitem()
+            if state.kept is not None:
+                values = bring_back(self.store, state.kept, self.namespace) or {}
+                if RESULT in values:
+                    found[count] = values[RESULT]
+            elif state.group and self.slots.version(state.group[0]) == state.version:
+                self.ensure(state.group)
+                found[count] = self.namespace.get(state.group[0])
+        return found
+
     def _load_everything(self) -> None:
         names = self.slots.deferred(self.slots.names())
         if names:
@@ -732,7 +389,7 @@ class Engine:
     def absorb(self, source: Source, before: dict[str, int]) -> None:
         """Code that no cell holds has run (a silent request, a callback): give new versions to what it changed."""
         self._ambient = None
-        looked = self._reach(source) | source.binds
+        looked = reach(self.slots, source) | source.binds
         if source.wildcard:
             looked |= set(variables(self.namespace, self.hidden))
         change = observe(self.slots, self.namespace, self.hidden, before, looked, self._lineage())
@@ -786,18 +443,10 @@ class Engine:
             self.notices.append(line)
 
 
-class CannotReplay(Exception):
-    """A record holds, but what it left cannot be brought about; the cell runs."""
-
-
-class Refused(Exception):
-    """A cell that ran cannot be recorded; the message says why."""
-
-
 class _Quiet:
     """While state is brought back, what Python does is nobody's input."""
 
-    def __init__(self, audit: Audit, reads: environ.EnvironReads) -> None:
+    def __init__(self, audit: Audit, reads: EnvironReads) -> None:
         self._audit, self._reads = audit, reads
 
     def __enter__(self) -> None:
@@ -815,13 +464,3 @@ def _names(record: Record) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str,
         tuple(i.path for i in record.inputs if i.content is not None and i.kind == "file"),
         tuple(o.path for o in record.outputs if o.kind == "file"),
     )
-
-
-def _library_thread(thread: threading.Thread) -> bool:
-    # IPython runs the loop of %%bash and its like in a thread of its own, "(run_forever)", and waits for what it starts there
-    name = f"{thread.name} {type(thread).__name__} {type(thread).__module__}"
-    return any(part in name for part in _LIBRARY_THREADS)
-
-
-def _uninteresting(path: str) -> bool:
-    return is_library(path) or path.startswith(("/usr/", "/lib/", "/lib64/"))

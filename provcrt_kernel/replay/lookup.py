@@ -37,7 +37,7 @@ class Lookup:
     files: Files
     maker: Callable[[str], int | None]
 
-    def decide(self, source: Source, cell: str, ran: Iterable[str]) -> Decision:
+    def decide(self, source: Source, cell: str, count: int | None, ran: Iterable[str]) -> Decision:
         """Look for a record that holds.
 
         Parameters
@@ -55,6 +55,8 @@ class Lookup:
                 continue
             if record.volatile and source.key in again:
                 return Decision(None, f"run again: it uses {record.volatile[0]}")
+            if record.error is not None and (record.text, record.count) != (source.text, count):
+                continue
             reason = self.differs(record)
             if reason is None:
                 return Decision(record, "unchanged")

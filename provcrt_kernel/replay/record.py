@@ -98,9 +98,12 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
     set_environ
         Environment variables changed; None: removed.
     result
-        State of the value that the cell displayed as its result.
+        State of the value that the cell displayed as its result; its group names the variable that it is, if it is one.
     error
-        ``ename``, ``evalue``, ``traceback`` of a cell that raised.
+        ``ename``, ``evalue``, ``traceback`` of a cell that raised. It shows text and number of the cell, so it is only
+        replayed for the same text and number.
+    count
+        IPython's execution count then.
     volatile
         What it used that nobody can repeat.
     pinned
@@ -128,6 +131,7 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
     shown: str | None = None
     result: State | None = None
     error: tuple[str, str, tuple[str, ...]] | None = None
+    count: int | None = None
     payload: tuple[dict[str, object], ...] = ()
     imports: tuple[str, ...] = ()
     processes: tuple[tuple[str, ...], ...] = ()

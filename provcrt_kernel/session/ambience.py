@@ -1,7 +1,7 @@
 """The ambient slots of one session: their versions before and after a cell, and bringing deferred ones back.
 
-A setting is read by every cell that could see it, a stream of random numbers only by a cell that moves it or asks for it. A
-stream that nobody seeded has the version `ENTROPY`: no two sessions start it alike.
+A setting is read by every cell that could see it, a stream of random numbers only by a cell that moves it or asks for it. No two
+sessions start a stream alike that nobody seeds: a cell that moves such a stream is volatile.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from provcrt_kernel.session.slots import ABSENT, Slots, State
 from provcrt_kernel.session.source import Source
 from provcrt_kernel.store.digest import digest
 
-ENTROPY = "entropy"
-#: Streams that their library starts from the operating system's randomness.
-_UNSEEDED = frozenset({"random", "numpy.random"})
+#: How a stream is captured that its library started from the operating system's randomness and nobody has used.
+_ENTROPY = ["entropy"]
+#: Streams that are `_ENTROPY` when their library has just been imported.
+_STARTED_AT_IMPORT = frozenset({"~numpy.random"})
 #: Kept variable by variable (`provcrt_kernel.session.environ`), or never recalled at all (`provcrt_kernel.session.entropy`).
 _ELSEWHERE = frozenset({"os.environ", "process"})
 
@@ -56,12 +57,8 @@ class Ambience:
         self._own = {t for value in base.values() for t in _tokens(value)}
         for name, value in base.items():
             if value is not None:
-                self._slots.set(name, self._initial(name, value), live=True, maker=None)
-
-    def _initial(self, name: str, value: object) -> State:
-        if name[1:] in _UNSEEDED:
-            return State(ENTROPY)
-        return State(self._version(value), plain=msgspec.msgpack.encode(value))
+                state = State(self._version(value), plain=msgspec.msgpack.encode(value))
+                self._slots.set(name, state, live=True, maker=None)
 
     def _version(self, value: object) -> str:
         """Digest of a value; objects that the kernel itself put there are the same in every session."""
@@ -108,13 +105,10 @@ class Ambience:
             adapter = self._adapters[name]
             if adapter.kind == "identity":
                 continue
-            if name[1:] in _UNSEEDED:
-                seeded = bool(source.attributes & getattr(adapter, "seeds", frozenset()))
-                if before[name] is None and not seeded:
-                    states[name] = State(ENTROPY)
-                    continue
-                if self._slots.version(name) == ENTROPY and not seeded:
-                    unseeded.append(name[1:])
+            untouched = before[name] == _ENTROPY or (before[name] is None and name in _STARTED_AT_IMPORT)
+            seeds = source.attributes & getattr(adapter, "seeds", frozenset())
+            if adapter.kind == "rng" and untouched and value != _ENTROPY and not seeds:
+                unseeded.append(name[1:])
             reason = inexpressible(value, before[name])
             if reason:
                 pinned.append(f"{name[1:]}: {reason}")

@@ -27,8 +27,8 @@ ENTROPY = frozenset(
 #: Values that mean something in this process only: recalled in another one they are wrong.
 PROCESS = frozenset("argv orig_argv getpid getppid get_ident get_native_id current_process gettid id".split())
 _SOURCE_TEXT = frozenset(
-    "getsource getsourcelines findsource getcomments getsourcefile tb_lineno co_firstlineno f_lineno co_positions linecache print_exc "
-    "format_exc format_exception print_exception format_stack print_stack extract_tb extract_stack".split()
+    "getsource getsourcelines findsource getcomments getsourcefile tb_lineno co_firstlineno f_lineno co_positions linecache "
+    "print_exc format_exc format_exception print_exception format_stack print_stack extract_tb extract_stack".split()
 )
 _SOURCE_MAGICS = frozenset(
     {"pinfo", "pinfo2", "psource", "pfile", "pycat", "history", "hist", "recall", "rerun", "macro"}

@@ -13,11 +13,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from . import arrays, frames, objects, standard
+from .behind import behind
 from .walk import ATOMS, Regions, TooLarge, Walker, overlap
 
 LIMIT = 200_000
 """Objects visited before the walk gives up structure for a pickle stream's digest."""
 _DEEP = 60_000  # frames of the interpreter; the walk recurses in Python only, which costs no C stack
+
+_SELF_CONTAINED = ("matplotlib figure",)  # huge inside, and nobody else's
 
 _HANDLER_MODULES = (arrays, frames, objects, standard)  # imported for the handlers that they register
 
@@ -80,6 +83,10 @@ def fingerprint(value: object, namespace: Mapping[str, object], *, limit: int = 
         return Fingerprint(walker.digest(), None, _NO_IDS, (), _NONE, _NONE, _NONE, _NONE, 1, size)
     walker = Walker(namespace, limit)
     digest = _digest(walker, value, {"": value})
+    if digest is None and walker.opaque not in _SELF_CONTAINED:
+        objects, names = behind(value, namespace)
+        walker.objects |= objects
+        walker.refs |= names
     return Fingerprint(
         digest=digest,
         opaque=walker.opaque,

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import copyreg
 import functools
+import gc
 import io
 import pickle
 import sys
 import typing
 from collections.abc import Callable
-from types import CellType, FunctionType, MethodType, ModuleType
+from types import CellType, FunctionType, MappingProxyType, MethodType, ModuleType
 from typing import Any, Protocol
 
 import cloudpickle
@@ -331,12 +332,17 @@ def _cached_property(pickler: SessionPickler, value: functools.cached_property[A
     return functions.make_cached_property, (value.func, value.attrname, value.__doc__)
 
 
+def _mapping_proxy(pickler: SessionPickler, value: Any) -> Any:
+    return MappingProxyType, (gc.get_referents(value)[0],)
+
+
 _KINDS: dict[str, Callable[[SessionPickler, Any], Any]] = {
     "builtins.function": SessionPickler.function,
     "builtins.cell": SessionPickler.cell,
     "builtins.module": _module,
     "builtins.method": _method,
     "builtins.memoryview": _refuse("memoryview"),
+    "builtins.mappingproxy": _mapping_proxy,
     "builtins.BaseException": _exception,
     "functools._lru_cache_wrapper": _lru_cache,
     "functools.cached_property": _cached_property,

@@ -165,7 +165,7 @@ class Table(diskcache.Cache):  # type: ignore[misc]
                 while len(piece):
                     count = os.write(descriptor, piece)
                     size += count
-                    piece = piece[count:]  # noqa: PLW2901
+                    piece = piece[count:]
         except BaseException:
             self.disk.remove(name)
             raise
