@@ -34,8 +34,9 @@ class Ran:
 
     @property
     def reason(self) -> str:
-        """Why it ran, in a few words; empty where the kernel gave none."""
-        return self.provcrt.get("reason") or ""
+        """Why it ran or need not run, and why there is no record of it if there is none; a few words."""
+        unrecorded = "; ".join(self.provcrt.get("not_recorded") or ())
+        return (self.provcrt.get("reason") or "") + (f" (not recorded: {unrecorded})" if unrecorded else "")
 
 
 @dataclass(frozen=True)
