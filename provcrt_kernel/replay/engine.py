@@ -67,6 +67,7 @@ class Report:
     recomputed: tuple[int, ...] = ()
     volatile: tuple[str, ...] = ()
     not_recorded: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
 
 
 class CannotReplay(Exception):
@@ -113,7 +114,9 @@ class Engine:
                 thrifty,
             )
         )
+        #: What the reader has to act on; and what only cost time.
         self.notices: list[str] = []
+        self.remarks: list[str] = []
         self._volatile: set[str] = set()
         self._leased: set[str] = set()
         self._results: dict[int, State] = {}
@@ -250,8 +253,7 @@ class Engine:
         classes = {k for n in names if (slot := self.slots.get(n)) for k in slot.state.kin}
         names |= classes | set(self.slots.kin(names | classes))
         packages = packages_of(self.slots, names, source)
-        modules = packages or source.imports or source.magics or self.slots.union(names, "modules")
-        simple = not modules and not source.wildcard and not self.slots.deferred(names)
+        simple = not (source.reads or source.imports or source.magics or source.wildcard)
         with self._quietly():
             if self.rebuild.pending(names):
                 self._ambient = None
@@ -260,7 +262,7 @@ class Engine:
             )
         if self.rebuild.changed:
             what = ", ".join(dict.fromkeys(self.rebuild.changed))
-            self.notices.append(f"{what} came out different when recomputed; cells that use it run again")
+            self.remarks.append(f"{what} came out different when recomputed; cells that use it run again")
             self.rebuild.changed.clear()
         return tuple(c for i in indices if (c := self.history.count(i)) is not None)
 
@@ -317,6 +319,7 @@ class Engine:
             recomputed=running.recomputed,
             volatile=seen.volatile,
             not_recorded=problems,
+            remarks=self._said(),
         )
 
     def _record(
@@ -416,6 +419,10 @@ class Engine:
         self._take(observe(self.slots, self.namespace, self.hidden, known, live, self._lineage()))
 
     # -- small things -------------------------------------------------------------------------------------------------
+
+    def _said(self) -> tuple[str, ...]:
+        remarks, self.remarks = tuple(self.remarks), []
+        return remarks
 
     def _lineage(self) -> str:
         """A prefix for lineage versions that no other execution anywhere has."""

@@ -119,7 +119,8 @@ class Rebuild:
         if self._imports:
             import_again(self._imports)
             self._imports.clear()
-        for name in self.slots.deferred(n for n in list(self.slots) if n.startswith(("~package:", MODULE))):
+        quiet = ("~package:", MODULE, "~effects")
+        for name in self.slots.deferred(n for n in list(self.slots) if n.startswith(quiet)):
             self.slots.load(name)
 
     def _restore_ambient(self, names: Iterable[str]) -> None:
@@ -168,6 +169,8 @@ class Rebuild:
         saved: dict[str, object] = {}
         missing = object()
         touched = [n for n in {**record.reads, **record.writes} if not ambient(n)] + list(record.deletes)
+        if keep:
+            self._inputs_live(record)
         inputs = self._inputs(record, index)
         for name in touched:
             saved[name] = self.namespace.get(name, missing)
@@ -195,6 +198,13 @@ class Rebuild:
         self._check(record, made, same, index)
         if keep:
             self._adopt(record, made)
+
+    def _inputs_live(self, record: Record) -> None:
+        """What a pinned cell hands to a module must be the session's own object, not a copy of it."""
+        for name, version in record.reads.items():
+            slot = self.slots.get(name)
+            if slot is not None and not ambient(name) and not slot.live and slot.state.version == version:
+                self._make_live(name, slot.state)
 
     def _adopt(self, record: Record, made: dict[str, object]) -> None:
         """Make live what a pinned cell made, where the session still has that version."""

@@ -26,7 +26,7 @@ from provcrt_kernel.session import entropy, environ
 from provcrt_kernel.session.ambience import Ambience, Values
 from provcrt_kernel.session.audit import Audit
 from provcrt_kernel.session.classes import register_live
-from provcrt_kernel.session.effects import hidden_effects, owner
+from provcrt_kernel.session.effects import Signature, changed, hidden_effects, owner, watched
 from provcrt_kernel.session.fingerprint import fingerprint
 from provcrt_kernel.session.keep import blobs, keep, worth_keeping
 from provcrt_kernel.session.modules import MODULE, Modules, top_level_names
@@ -35,6 +35,7 @@ from provcrt_kernel.session.slots import ANY, Slots, State, ambient
 from provcrt_kernel.session.snapshot import Unstorable
 from provcrt_kernel.session.source import Source
 from provcrt_kernel.store import Store
+from provcrt_kernel.store.digest import digest
 from provcrt_kernel.trace import Span, Tracer
 
 #: Threads that libraries keep for themselves and that run no notebook code.
@@ -61,6 +62,8 @@ _CELL_NUMBER = re.compile(r"In\[(\d+)\]")
 _LARGE_RESULT = 4 << 20
 #: The name that a result is kept under.
 RESULT = "_"
+#: The slot of effects that have no slot of their own.
+EFFECTS = "~effects of earlier cells"
 #: Words by which a cell's own code reads a file's times.
 _FILE_TIMES = frozenset("stat lstat fstat getmtime getctime getatime st_mtime mtime scandir".split())
 
@@ -137,6 +140,7 @@ class Running:
     ambient_versions: dict[str, str]
     shares: dict[str, tuple[tuple[str, ...], str]]
     identities: dict[str, int]
+    watched: dict[str, tuple[object, Signature]]
     replaced: dict[str, str]
     ambient: Values
     environ: dict[str, str]
@@ -243,6 +247,7 @@ class Recording:
             ambient_versions={n: slots.version(n) for n in values},
             shares={n: (slots.group(n), s.state.joint or "") for n in names if (s := slots.get(n))},
             identities=variables(tools.namespace, tools.hidden),
+            watched=watched(source, tools.namespace),
             replaced={n: slots.version(n) for n in source.certain - names},
             ambient=values,
             environ=tools.environ.snapshot(),
@@ -278,6 +283,7 @@ class Recording:
         explained = self._explained(moved, environ_changed=environ_now != running.environ)
         left = (change.states, change.deleted, moved, outcome.shown)
         visible = any(left) or any(a.written or a.removed for a in span.accesses)
+        pinned += changed(running.watched)
         pinned += hidden_effects(source, tools.namespace, explained, visible=visible)
         clock = tools.slots.union(running.reached, "clock")
         clock |= {c for s in change.states.values() for c in s.clock}
@@ -291,7 +297,7 @@ class Recording:
             seconds=seconds,
             change=change,
             moved=moved,
-            writes={**change.states, **moved, **modules},
+            writes={**change.states, **moved, **modules, **self._effects(running, pinned)},
             packages=packages,
             everything=everything,
             volatile=tuple(dict.fromkeys(self._volatile(source, clock, span, arrived, unseeded))),
@@ -379,6 +385,14 @@ class Recording:
         if arrived:
             modules.note_sources()
         return states, changed
+
+    def _effects(self, running: Running, pinned: list[str]) -> dict[str, State]:
+        """The slot that stands for all effects which have no slot of their own: it changes with each pinned cell."""
+        if not pinned:
+            return {}
+        parts = (self._tools.slots.version(EFFECTS), running.source.key, *pinned)
+        reads = (f"{n}={v}" for n, v in sorted(running.versions.items()))
+        return {EFFECTS: State(digest("\n".join((*parts, *reads)).encode()))}
 
     def _explained(self, moved: Iterable[str], *, environ_changed: bool) -> set[str]:
         """Top-level modules whose state an ambient slot shows to have changed."""
@@ -486,6 +500,8 @@ class Recording:
         ambient_slots = tools.ambience.seen(running.source, seen.packages, seen.moved)
         reads |= {n: running.ambient_versions[n] for n in ambient_slots}
         more = tools.modules.reads(seen.packages, slots)
+        if running.source.reads or running.source.imports or running.source.magics or seen.everything:
+            more.add(EFFECTS)
         # what it changed in place without our seeing it beforehand is as much an input
         more |= {
             n for n in seen.change.states if n in slots and n not in reads and n not in running.source.binds

@@ -6,6 +6,9 @@ costs a run of a cell that mostly sets an option; missing one would be stale.
 
 from __future__ import annotations
 
+import _abc  # type: ignore[import-not-found]
+import abc
+import collections
 import re
 import sys
 import types
@@ -15,7 +18,7 @@ from provcrt_kernel.session.source import Source
 
 #: Calls that change what they are called on, by the first word of their name.
 _VERBS = re.compile(
-    r"(?:^|\.)_?(set|register|unregister|use|config|configure|add|remove|enable|disable|install|uninstall|patch|init|initialize|setup|"
+    r"(?:^|\.)_?(set\w*|register|unregister|use|config|configure|add|remove|enable|disable|install|uninstall|patch|init|initialize|setup|"
     r"activate|deactivate|push|pop|insert|append|extend|clear|update|define|bind|hook|subscribe|attach|detach|reset|mock|monkeypatch|"
     r"declare|switch|turn|filter|simplefilter|captureWarnings|basicConfig)(_\w*|[A-Z]\w*)?$"
 )
@@ -29,6 +32,73 @@ def _root(chain: str, namespace: Mapping[str, object]) -> str | None:
     if isinstance(value, type) and value.__module__ != "__main__":
         return value.__module__.partition(".")[0]
     return None
+
+
+#: Setters of state in C, which no comparison sees and whose names are ordinary words.
+_SETTERS = frozenset(
+    "csv.field_size_limit copyreg.pickle copyreg.constructor signal.signal signal.alarm signal.setitimer tracemalloc.start "
+    "tracemalloc.stop gc.freeze gc.unfreeze time.tzset threading.stack_size locale.textdomain readline.parse_and_bind".split()
+)
+#: Packages whose settings have ambient slots: what else changes in them is their caches.
+_KEPT = frozenset("numpy pandas matplotlib sklearn scipy seaborn torch plotly IPython PIL".split())
+
+Signature = dict[str, tuple[int, ...]]
+
+
+def watched(source: Source, namespace: Mapping[str, object]) -> dict[str, tuple[object, Signature]]:
+    """Modules and library classes that a cell names, with a shallow signature of what they hold.
+
+    Compare with `changed` after the cell. A change deeper inside is not seen.
+    """
+    found: dict[str, tuple[object, Signature]] = {}
+    for chain in source.chains | source.reads:
+        step: object = namespace.get(chain.partition(".")[0])
+        for part in [*chain.split(".")[1:], ""]:
+            if isinstance(step, types.ModuleType):
+                name = step.__name__
+            elif isinstance(step, type) and step.__module__ not in ("__main__", "builtins"):
+                name = f"{step.__module__}.{step.__qualname__}"
+            else:
+                break
+            if name.partition(".")[0] not in _KEPT and name not in found:
+                found[name] = (step, _signature(step))
+            step = vars(step).get(part)
+    return found
+
+
+def _signature(holder: object) -> Signature:
+    held = {name: (id(value), *_inside(value)) for name, value in list(vars(holder).items())}
+    if isinstance(holder, abc.ABCMeta):
+        held["registered classes"] = (len(_abc._get_dump(holder)[0]),)
+    return held
+
+
+def _inside(value: object) -> tuple[int, ...]:
+    if type(value) in (list, dict, set, collections.deque, collections.OrderedDict, collections.defaultdict):
+        items = value.items() if isinstance(value, dict) else value
+        return (hash(tuple(id(i) for pair in items for i in (pair if type(pair) is tuple else (pair,)))),)  # type: ignore[attr-defined]
+    return ()
+
+
+def changed(before: Mapping[str, tuple[object, Signature]]) -> list[str]:
+    """What is different now in watched modules; a submodule that was imported is not."""
+    found = []
+    for name, (holder, old) in before.items():
+        for key, signature in _signature(holder).items():
+            if old.get(key) != signature and key != "__warningregistry__":
+                if key not in old and isinstance(vars(holder).get(key), types.ModuleType):
+                    continue
+                found.append(f"it changed {name}.{key}")
+        found += [
+            f"it removed {name}.{key}" for key in old.keys() - vars(holder).keys() - {"registered classes"}
+        ]
+    return found
+
+
+def _dotted(chain: str, namespace: Mapping[str, object]) -> str:
+    """A chain by its module's own name: ``s.signal`` after ``import signal as s`` is ``signal.signal``."""
+    root, _, rest = chain.partition(".")
+    return f"{getattr(namespace.get(root), '__name__', root)}.{rest}"
 
 
 def hidden_effects(
@@ -53,7 +123,7 @@ def hidden_effects(
         root = _root(chain, namespace)
         if root is None or root in known or root in _HARMLESS:
             continue
-        if not visible or ("." in chain and _VERBS.search(chain)):
+        if not visible or ("." in chain and (_VERBS.search(chain) or _dotted(chain, namespace) in _SETTERS)):
             found.append(f"it calls {chain}")
     return found
 

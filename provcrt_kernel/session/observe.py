@@ -17,7 +17,7 @@ from provcrt_kernel.store.digest import digest
 
 #: IPython's own names: history, results, and what every module has.
 _OWN = re.compile(
-    r"_{1,3}|_i{1,3}|_i?\d+|_[iod]h|In|Out|__(name|doc|loader|package|spec|builtins?|session|annotations)__|__vsc_.*|__pydevd.*"
+    r"_{1,3}|_i{1,3}|_i?\d+|_[iod]h|In|Out|__(name|doc|loader|package|spec|builtins?|session|annotations)__|__warningregistry__|__vsc_.*|__pydevd.*"
 )
 
 
