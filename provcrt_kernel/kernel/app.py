@@ -8,7 +8,7 @@ from typing import Any
 
 from ipykernel.kernelapp import IPKernelApp
 from jupyter_core.paths import jupyter_runtime_dir
-from traitlets import Type, default
+from traitlets import DottedObjectName, Type, default
 
 from provcrt_kernel.kernel.capture import RecordingSession
 from provcrt_kernel.kernel.kernel import ProvcrtKernel
@@ -22,6 +22,10 @@ class ProvcrtApp(IPKernelApp):  # type: ignore[misc]
 
     name = "provcrt-kernel"
     kernel_class = Type(ProvcrtKernel, klass="ipykernel.kernelbase.Kernel").tag(config=True)
+
+    outstream_class = DottedObjectName("provcrt_kernel.kernel.streams.DrainedStream", allow_none=True).tag(
+        config=True
+    )
 
     @default("session")  # type: ignore[untyped-decorator]
     def _default_session(self) -> RecordingSession:

@@ -6,18 +6,14 @@ would under plain ipykernel, and a line on stderr says what is off.
 
 from __future__ import annotations
 
-import array
 import asyncio
 import dataclasses
-import fcntl
 import os
 import platform
 import re
 import signal
 import sys
-import termios
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -28,6 +24,7 @@ from ipykernel.ipkernel import IPythonKernel
 
 from provcrt_kernel.kernel.capture import Recorder, RecordingSession
 from provcrt_kernel.kernel.magics import ProvcrtMagics
+from provcrt_kernel.kernel.streams import DrainedStream
 from provcrt_kernel.replay.engine import CannotReplay, Engine, Report
 from provcrt_kernel.replay.lookup import Decision
 from provcrt_kernel.replay.rebuild import CannotRebuild
@@ -126,9 +123,8 @@ class ProvcrtKernel(IPythonKernel):  # type: ignore[misc]
         if threading.current_thread() is not threading.main_thread():
             engine.suspect("a subshell")
             return await run()
-        if not code.strip() and not user_expressions:
-            return await run()  # IPython does nothing then, not even count
-        if silent or not store_history or not self.recording or _OUR_MAGIC.match(code):
+        # of an empty cell IPython does nothing, not even count
+        if not code.strip() or silent or not store_history or not self.recording or _OUR_MAGIC.match(code):
             return await self._unrecorded(engine, code, user_expressions or {}, run)
         forced = RUN_TAG in ((cell_meta or {}).get("tags") or ())
         if match := _RUN_MAGIC.match(code):
@@ -462,10 +458,7 @@ class ProvcrtKernel(IPythonKernel):  # type: ignore[misc]
         """Everything written so far, by children and past Python too, is sent."""
         for stream in (sys.stdout, sys.stderr):
             try:
-                reader = getattr(stream, "_fid", None)
-                if isinstance(reader, int):
-                    _drain(reader)
-                stream.flush()
+                stream.drain() if isinstance(stream, DrainedStream) else stream.flush()
             except Exception:
                 continue  # a stream that a user put there may do anything
 
@@ -500,17 +493,6 @@ def _uninterrupted() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _drain(descriptor: int) -> None:
-    """Wait until ipykernel's watching thread has taken what lies in a pipe, for a tenth of a second at most."""
-    count = array.array("i", [0])
-    for _ in range(100):
-        fcntl.ioctl(descriptor, termios.FIONREAD, count)
-        # the thread may have read, and not yet passed on: let it run
-        time.sleep(0.001 if count[0] else 0.0002)
-        if not count[0]:
-            return
 
 
 def _names(text: str) -> list[str]:
