@@ -54,7 +54,7 @@ class Figure:
         """Give medians, their difference and their ratio."""
         plain, provcrt = statistics.median(self.plain), statistics.median(self.provcrt)
         return (
-            f"{self.name:<52}{plain:>9.2f}{provcrt:>9.2f} {self.unit:<3}"
+            f"{self.name:<56}{plain:>9.2f}{provcrt:>9.2f} {self.unit:<3}"
             f"{provcrt - plain:>+9.2f}{provcrt / plain:>8.2f}×   n={len(self.provcrt)}"
         )
 
@@ -214,7 +214,7 @@ def main() -> None:
     figures = []
     for section in arguments.only.split(","):
         figures += SECTIONS[section](arguments.repeat)
-    print(f"\n{'':<52}{'ipykernel':>9}{'PROV-CRT':>9}    {'more':>9}{'ratio':>9}")
+    print(f"\n{'':<56}{'ipykernel':>9}{'PROV-CRT':>9}    {'more':>9}{'ratio':>9}")
     print("\n".join(figure.line() for figure in figures))
     arguments.json.parent.mkdir(parents=True, exist_ok=True)
     result = {

@@ -224,6 +224,7 @@ def running(
         "PYTHONHASHSEED": "0",
     }
     variables |= environment or {}
+    variables.pop("PYTEST_CURRENT_TEST", None)  # it makes ipykernel leave descriptors 1 and 2 alone
     manager = KernelManager(kernel_name=name, connection_file=str(folder / f"connection-{token}.json"))
     manager.kernel_spec_manager = KernelSpecManager(kernel_dirs=[str(specs)], ensure_native_kernel=False)
     manager.start_kernel(cwd=str(work), env=variables)

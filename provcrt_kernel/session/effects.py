@@ -40,7 +40,12 @@ _SETTERS = frozenset(
     "tracemalloc.stop gc.freeze gc.unfreeze time.tzset threading.stack_size locale.textdomain readline.parse_and_bind".split()
 )
 #: Packages whose settings have ambient slots: what else changes in them is their caches.
-_KEPT = frozenset("numpy pandas matplotlib sklearn scipy seaborn torch plotly IPython PIL".split())
+_KEPT = frozenset(
+    "warnings logging random decimal locale asyncio os sys threading "
+    "numpy pandas matplotlib sklearn scipy seaborn torch plotly IPython PIL".split()
+)
+    "warnings logging random decimal locale asyncio os sys threading numpy pandas matplotlib sklearn scipy seaborn torch plotly IPython PIL".split()
+)
 
 Signature = dict[str, tuple[int, ...]]
 
