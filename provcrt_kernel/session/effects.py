@@ -44,8 +44,6 @@ _KEPT = frozenset(
     "warnings logging random decimal locale asyncio os sys threading "
     "numpy pandas matplotlib sklearn scipy seaborn torch plotly IPython PIL".split()
 )
-    "warnings logging random decimal locale asyncio os sys threading numpy pandas matplotlib sklearn scipy seaborn torch plotly IPython PIL".split()
-)
 
 Signature = dict[str, tuple[int, ...]]
 
