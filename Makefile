@@ -39,7 +39,7 @@ notebooks: $(VENV)/examples  ## run the example notebooks and keep their outputs
 	    $(BIN)/jupyter nbconvert --to notebook --execute --inplace \
 	    --ExecutePreprocessor.record_timing=False --CoalesceStreamsPreprocessor.enabled=True $(NOTEBOOKS)
 
-bench: $(VENV)/examples  ## measure what recording and replaying cost beside plain ipykernel (about half an hour)
+bench: $(VENV)/examples  ## measure what recording and replaying cost beside plain ipykernel (a quarter of an hour)
 	@$(BIN)/python benchmarks/notebooks.py
 
 clean:  ## remove what was built, .venv included
