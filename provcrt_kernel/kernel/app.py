@@ -13,6 +13,7 @@ from traitlets import DottedObjectName, Type, default
 from provcrt_kernel.kernel.capture import RecordingSession
 from provcrt_kernel.kernel.kernel import ProvcrtKernel
 from provcrt_kernel.replay.files import noise
+from provcrt_kernel.replay.looker import Looker
 from provcrt_kernel.store import Store, StoreError, find_store
 from provcrt_kernel.trace import attach
 
@@ -21,6 +22,7 @@ class ProvcrtApp(IPKernelApp):  # type: ignore[misc]
     """`ipykernel` with records: everything else is as it was."""
 
     name = "provcrt-kernel"
+    beside: Looker | None = None
     kernel_class = Type(ProvcrtKernel, klass="ipykernel.kernelbase.Kernel").tag(config=True)
 
     outstream_class = DottedObjectName("provcrt_kernel.kernel.streams.DrainedStream", allow_none=True).tag(
@@ -54,11 +56,12 @@ class ProvcrtApp(IPKernelApp):  # type: ignore[misc]
         # a folder that holds the notebook would hide everything the notebook reads
         own = [f for f in folders if not Path.cwd().is_relative_to(os.path.realpath(f))]
         ignore = [self.abs_connection_file, str(place), str(place.resolve()), *own, *noise()]
-        self.kernel.begin_recording(store, attach(ignore=ignore), why)
+        self.kernel.begin_recording(store, attach(ignore=ignore), why, self.beside)
 
 
 def main(argv: list[str] | None = None) -> None:
     """Run the kernel in this process."""
     app: Any = ProvcrtApp.instance()
+    app.beside = Looker.start()
     app.initialize(argv)
     app.start()

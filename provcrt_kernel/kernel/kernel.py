@@ -14,6 +14,7 @@ import re
 import signal
 import sys
 import threading
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -26,6 +27,7 @@ from provcrt_kernel.kernel.capture import Recorder, RecordingSession
 from provcrt_kernel.kernel.magics import ProvcrtMagics
 from provcrt_kernel.kernel.streams import DrainedStream
 from provcrt_kernel.replay.engine import CannotReplay, Engine, Report
+from provcrt_kernel.replay.looker import Looker
 from provcrt_kernel.replay.lookup import Decision
 from provcrt_kernel.replay.rebuild import CannotRebuild
 from provcrt_kernel.replay.record import FORMAT, Record, Shown
@@ -46,6 +48,8 @@ CONTEXT = "/".join(
         os.environ.get("PYTHONHASHSEED", ""),
     )
 )
+#: Bytes up to which a value is loaded for a mere completion.
+_LIGHT = 1 << 20
 RUN_TAG = "provcrt-run"
 _RUN_MAGIC = re.compile(r"\s*%%provcrt\s+run[^\S\n]*\n?")
 _OUR_MAGIC = re.compile(r"\s*%provcrt\b[^\n]*\s*\Z")
@@ -67,14 +71,19 @@ class ProvcrtKernel(IPythonKernel):  # type: ignore[misc]
         self._said: set[str] = set()
         self._why_off = ""
         self._background: set[Any] = set()
+        self._latest: deque[tuple[int, tuple[Any, ...]]] = deque(maxlen=3)
 
-    def begin_recording(self, store: Store | None, tracer: Tracer, why_off: str = "") -> None:
+    def begin_recording(
+        self, store: Store | None, tracer: Tracer, why_off: str = "", beside: Looker | None = None
+    ) -> None:
         """The process is ready: from now on cells are looked up and recorded.
 
         Parameters
         ----------
         store
             None: it cannot be opened, `why_off` says why; cells run without records.
+        beside
+            The process that looks at files untraced.
         """
         self.tracer, self._why_off = tracer, why_off
         self.shell.register_magics(ProvcrtMagics(self.shell, self))
@@ -82,8 +91,10 @@ class ProvcrtKernel(IPythonKernel):  # type: ignore[misc]
             return
         try:
             thrifty = os.environ.get("PROVCRT_COST_POLICY", "on") != "off"
-            hidden = dict(self.shell.user_ns_hidden)
-            self.engine = Engine(store, tracer, self.shell.user_ns, hidden, self._run_again, thrifty=thrifty)
+            namespace, hidden = self.shell.user_ns, dict(self.shell.user_ns_hidden)
+            self.engine = Engine(
+                store, tracer, namespace, hidden, self._run_again, beside=beside, thrifty=thrifty
+            )
             self.engine.start()
         except Exception as error:
             self.engine, self._why_off = None, f"{type(error).__name__}: {error}"
@@ -124,14 +135,14 @@ class ProvcrtKernel(IPythonKernel):  # type: ignore[misc]
             engine.suspect("a subshell")
             return await run()
         # of an empty cell IPython does nothing, not even count
-        if not code.strip() or silent or not store_history or not self.recording or _OUR_MAGIC.match(code):
-            return await self._unrecorded(engine, code, user_expressions or {}, run)
+        if not code.strip() or silent or not self.recording or _OUR_MAGIC.match(code):
+            return await self._unrecorded(engine, code, user_expressions or {}, silent, run)
         forced = RUN_TAG in ((cell_meta or {}).get("tags") or ())
         if match := _RUN_MAGIC.match(code):
             forced, code = True, code[match.end() :]
         decision, source, cell = self._decide(engine, code, cell_id, forced)
         if decision.record is not None:
-            reply = self._replay(engine, decision.record, code, cell, user_expressions or {})
+            reply = self._replay(engine, decision.record, code, cell, user_expressions or {}, store_history)
             if reply is not None:
                 return reply
             decision = Decision(None, "the store lost its output")
@@ -170,7 +181,7 @@ class ProvcrtKernel(IPythonKernel):  # type: ignore[misc]
                 namespace.pop(name, None)
 
     def _replay(
-        self, engine: Engine, record: Record, code: str, cell: str, expressions: dict[str, str]
+        self, engine: Engine, record: Record, code: str, cell: str, expressions: dict[str, str], history: bool
     ) -> dict[str, Any] | None:
         """Show a hit; None if its output is lost after all."""
         shell = self.shell
@@ -190,14 +201,17 @@ class ProvcrtKernel(IPythonKernel):  # type: ignore[misc]
             return None
         self._say_notices(engine)
         try:
-            shell.history_manager.store_inputs(count, code, code)
+            if history:
+                shell.history_manager.store_inputs(count, code, code)
             for message in messages:
                 self._send(message, count)
                 if message.type == "execute_result":
+                    self._note_result(count, replayed=True)
                     text = dict(message.content["data"]).get("text/plain")  # type: ignore[call-overload]
                     shell.history_manager.output_hist_reprs[count] = text
-            shell.history_manager.store_output(count)
-            shell.execution_count += 1
+            if history:
+                shell.history_manager.store_output(count)
+                shell.execution_count += 1
             self._note(report)
             reply: dict[str, Any] = {
                 "status": "ok",
@@ -263,6 +277,7 @@ class ProvcrtKernel(IPythonKernel):  # type: ignore[misc]
         with self.session.recording(parent) as recorder:
             try:
                 reply = await run(code)
+                self._note_result(count)
                 self._flush()
             except BaseException as error:
                 failure = error
@@ -309,7 +324,7 @@ class ProvcrtKernel(IPythonKernel):  # type: ignore[misc]
         )
 
     async def _unrecorded(
-        self, engine: Engine, code: str, expressions: dict[str, str], run: Any
+        self, engine: Engine, code: str, expressions: dict[str, str], silent: bool, run: Any
     ) -> dict[str, Any]:
         """Code that no record is made of: it sees all state, and what it changes is noticed."""
         source = Source(code, "", wildcard="not recorded")
@@ -329,7 +344,11 @@ class ProvcrtKernel(IPythonKernel):  # type: ignore[misc]
         self._say_notices(engine)
         before = variables(self.shell.user_ns, engine.hidden)
         try:
-            return dict(await run())
+            count = self.shell.execution_count
+            reply = dict(await run())
+            if code.strip() and not silent:
+                self._note_result(count)
+            return reply
         finally:
             try:
                 engine.absorb(source, before)
@@ -339,16 +358,22 @@ class ProvcrtKernel(IPythonKernel):  # type: ignore[misc]
     def _bring_results(self, engine: Engine) -> None:
         """Results of replayed cells come to ``Out``, ``_n`` and ``_``, in the order of their cells."""
         found = engine.results()
-        if not found:
-            return
         namespace, hook = self.shell.user_ns, self.shell.displayhook
-        results = namespace["_oh"]
         for count, value in found.items():
-            results[count] = namespace[f"_{count}"] = value
-        latest = [results[count] for count in sorted(results, reverse=True)[:3]]
-        for name, value in zip(("_", "__", "___"), latest, strict=False):
-            setattr(hook, name, value)
-            namespace[name] = value
+            namespace["_oh"][count] = namespace[f"_{count}"] = value
+        for name, (count, known) in zip(("_", "__", "___"), reversed(self._latest), strict=False):
+            if known or count in namespace["_oh"]:
+                value = known[0] if known else namespace["_oh"][count]
+                setattr(hook, name, value)
+                namespace[name] = value
+
+    def _note_result(self, count: int, *, replayed: bool = False) -> None:
+        """A cell displayed a result: it is the latest, loaded or not."""
+        last = self.shell.last_execution_result
+        if replayed:
+            self._latest.append((count, ()))
+        elif last is not None and last.result is not None:
+            self._latest.append((count, (last.result,)))
 
     def _interrupted(self) -> dict[str, Any]:
         content = {
@@ -395,6 +420,7 @@ class ProvcrtKernel(IPythonKernel):  # type: ignore[misc]
 
     def do_complete(self, code: str, cursor_pos: int) -> Any:
         self._ensure_quietly(re.findall(r"([^\W\d]\w*)\s*[.\[(]", code))
+        self._ensure_quietly(self._light_names(code[:cursor_pos]))
         reply = super().do_complete(code, cursor_pos)
         engine = self.engine
         if engine is not None and isinstance(reply, dict):
@@ -408,6 +434,14 @@ class ProvcrtKernel(IPythonKernel):  # type: ignore[misc]
                     reply["matches"] = [*reply["matches"], *missing]
                     reply["cursor_start"], reply["cursor_end"] = prefix.start(), cursor_pos
         return reply
+
+    def _light_names(self, code: str) -> list[str]:
+        """Deferred names that the word before the cursor may become and that are quickly loaded."""
+        word, engine = re.search(r"(?<![\w.])[^\W\d]\w*\Z", code), self.engine
+        if word is None or engine is None:
+            return []
+        names = [n for n in engine.slots.deferred(engine.slots.names()) if n.startswith(word.group())]
+        return [n for n in names if (s := engine.slots.get(n)) and s.state.kept and s.state.size < _LIGHT]
 
     def do_inspect(self, code: str, cursor_pos: int, detail_level: int = 0, omit_sections: Any = ()) -> Any:
         self._ensure_quietly(_names(code))

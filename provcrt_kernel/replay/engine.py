@@ -25,6 +25,7 @@ import msgspec
 
 from provcrt_kernel.replay.files import Files
 from provcrt_kernel.replay.history import Execution, History
+from provcrt_kernel.replay.looker import Looker
 from provcrt_kernel.replay.lookup import Decision, Lookup
 from provcrt_kernel.replay.rebuild import CannotRebuild, Rebuild
 from provcrt_kernel.replay.record import Record, Shown
@@ -85,6 +86,7 @@ class Engine:
         hidden: Mapping[str, object],
         run: Callable[[Record], bool],
         *,
+        beside: Looker | None = None,
         thrifty: bool = True,
     ) -> None:
         self.store = store
@@ -92,7 +94,7 @@ class Engine:
         self.hidden = hidden
         self.slots = Slots()
         self.history = History()
-        self.files = Files(store)
+        self.files = Files(store, beside)
         self.audit = Audit()
         self.environ = EnvironReads()
         self.modules = Modules(store)
@@ -246,8 +248,11 @@ class Engine:
         CannotRebuild
             Some of it cannot be had. The cell can run all the same: a name that is missing will raise as it would for any user.
         """
-        for name in self.modules.unload_changed():
-            self.slots.drop(MODULE + name)
+        # what imports a module that was edited since shall get it as it is now; who holds the old one keeps it
+        local = {n.partition(".")[0] for n in self.modules.local()}
+        if "reload" not in source.attributes and local & {n.partition(".")[0] for n in source.imports}:
+            for name in self.modules.unload_changed():
+                self.slots.drop(MODULE + name)
         names = reach(self.slots, source)
         # a class may be changed through what was made with it, and what was made with it changes with the class
         classes = {k for n in names if (slot := self.slots.get(n)) for k in slot.state.kin}

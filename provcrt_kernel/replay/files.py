@@ -21,6 +21,8 @@ from pathlib import Path
 import msgspec
 
 from provcrt_kernel.provenance.packages import is_library
+from provcrt_kernel.replay import looker
+from provcrt_kernel.replay.looker import Looker
 from provcrt_kernel.replay.record import FileInput, FileOutput, Record
 from provcrt_kernel.session.audit import Audit
 from provcrt_kernel.store import Store, StoreError
@@ -32,9 +34,6 @@ _GRAIN_NS = 2_000_000_000
 #: Hashes of larger files are remembered across sessions.
 _REMEMBER = 4 << 20
 _SYSTEM = ("/usr/", "/lib/", "/lib64/", "/lib32/", "/bin/", "/sbin/", "/nix/store/")
-#: Library listing by a directory's time, for those that no import explains.
-_Seen = tuple[str, int, int]
-_ABSENT, _DIRECTORY = -1, -2
 
 
 def noise() -> tuple[str, ...]:
@@ -76,8 +75,9 @@ class Inputs:
 class Files:
     """Reads, checks and restores files for the records of one session."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, beside: Looker | None = None) -> None:
         self._store = store
+        self._looker = beside
         self._digests: dict[str, tuple[tuple[int, ...], str]] = {}
         self._modules: dict[str, tuple[int, frozenset[str]]] = {}
 
@@ -119,7 +119,7 @@ class Files:
             Whether the cell's own code may read file times.
         """
         paths: list[FileInput] = []
-        library: list[_Seen] = []
+        library: list[looker.Look] = []
         problems: list[str] = []
         for access in span.accesses:
             path = access.path
@@ -128,9 +128,9 @@ class Files:
                     problems.append(f"{path} was changed")
                 elif access.first is None:
                     if access.stated or access.read:
-                        library.append((path, _ABSENT, 0))
+                        library.append((path, looker.ABSENT, 0))
                 elif access.first.kind == "dir":
-                    library.append((path, _DIRECTORY, _listing_time(access, audit)))
+                    library.append((path, looker.DIRECTORY, _listing_time(access, audit)))
                 else:
                     library.append((path, access.first.size, access.first.mtime_ns))
                 continue
@@ -279,21 +279,9 @@ class Files:
         data = self._store.get(blob)
         if data is None:
             return "what the store knew of the installed packages is lost"
-        for path, size, mtime_ns in msgspec.msgpack.decode(data, type=list[tuple[str, int, int]]):
-            try:
-                status = os.lstat(path) if size != _DIRECTORY else os.stat(path)
-            except OSError:
-                if size == _ABSENT:
-                    continue
-                return f"{path} is gone"
-            if size == _ABSENT:
-                return f"{path} is there now"
-            if size == _DIRECTORY:
-                if mtime_ns and status.st_mtime_ns != mtime_ns:
-                    return f"the names in {path} changed"
-            elif (status.st_size, status.st_mtime_ns) != (size, mtime_ns):
-                return f"{path} changed"
-        return None
+        if self._looker is not None:
+            return self._looker.differs(data)
+        return looker.differs(msgspec.msgpack.decode(data, type=list[looker.Look]))
 
     def _names_differ(self, resolved: dict[str, str]) -> str | None:
         if not resolved:

@@ -49,6 +49,7 @@ _LIBRARY_THREADS = (
     "IPythonHistorySavingThread",
     "pydevd",
     "debugpy",
+    "zmq.",
     "(run_forever)",  # IPython runs the loop of %%bash and its like so, and waits for what it starts there
 )
 #: Children that libraries keep for later cells and that read no data of their own.
@@ -229,7 +230,7 @@ class Recording:
         if everything:
             names |= set(slots.names())
         versions = {n: slots.version(n) for n in names}
-        for module in slots.union(reached, "modules") | set(source.imports):
+        for module in slots.modules(reached | set(source.imports)) | set(source.imports):
             if module in tools.modules.local() or MODULE + module in slots:
                 versions[MODULE + module] = slots.version(MODULE + module)
         values = ambient_now if ambient_now is not None else tools.ambience.capture()
@@ -300,7 +301,7 @@ class Recording:
             writes={**change.states, **moved, **modules, **self._effects(running, pinned)},
             packages=packages,
             everything=everything,
-            volatile=tuple(dict.fromkeys(self._volatile(source, clock, span, arrived, unseeded))),
+            volatile=tuple(dict.fromkeys(self._volatile(source, clock, span, arrived, unseeded, packages))),
             pinned=tuple(pinned),
             ambient=ambient_now,
             environ=environ_now,
@@ -314,10 +315,11 @@ class Recording:
         span: Span,
         arrived: Iterable[str],
         unseeded: Iterable[str],
+        packages: frozenset[str],
     ) -> Iterable[str]:
         yield from entropy.clocks(source, clock, self._tools.namespace)
         yield from entropy.commands(p.argv for p in span.processes)
-        yield from entropy.randomness(span.entropy, span.complete, source, clock, arrived)
+        yield from entropy.randomness(span.entropy, span.complete, source, clock, arrived, packages)
         yield from (
             f"network {e.address}:{e.port}" for e in span.endpoints if e.family != "unix" and not e.own
         )

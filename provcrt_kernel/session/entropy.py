@@ -24,6 +24,10 @@ ENTROPY = frozenset(
     "urandom getrandom uuid1 uuid4 SystemRandom token_hex token_bytes token_urlsafe randbelow randbits default_rng RandomState "
     "SeedSequence entropy mkdtemp mkstemp NamedTemporaryFile TemporaryDirectory TemporaryFile".split()
 )
+#: Of these, the ones that draw only if they are called without an argument.
+_SEEDABLE = frozenset({"default_rng", "RandomState", "SeedSequence"})
+#: Packages that draw names for temporary folders; their numbers come from streams that have slots.
+_DRAW_IN_USE = frozenset({"sklearn", "joblib"})
 #: Values that mean something in this process only: recalled in another one they are wrong.
 PROCESS = frozenset("argv orig_argv getpid getppid get_ident get_native_id current_process gettid id".split())
 _SOURCE_TEXT = frozenset(
@@ -87,7 +91,12 @@ def shows_source(source: Source) -> list[str]:
 
 
 def randomness(
-    draws: int, traced: bool, source: Source, reached: Iterable[str], arrived: Iterable[str]
+    draws: int,
+    traced: bool,
+    source: Source,
+    reached: Iterable[str],
+    arrived: Iterable[str],
+    packages: frozenset[str],
 ) -> list[str]:
     """Why a cell's randomness cannot be repeated.
 
@@ -97,12 +106,17 @@ def randomness(
         Times that the span asked the operating system for randomness.
     traced
         Whether `draws` can be trusted.
+    reached
+        Entropy names in the functions that the cell can reach.
     arrived
         Modules first imported in the span.
+    packages
+        Top-level packages that the cell can call into.
     """
-    named = sorted({*source.attributes, *reached} & ENTROPY)
+    seeded = _SEEDABLE - {name for name in _SEEDABLE if f"{name}()" in source.attributes}
+    named = sorted(({*source.attributes, *reached} & ENTROPY) - (seeded & source.attributes))
     if draws and named:
         return named
-    if draws and not any(name in _DRAW_AT_IMPORT for name in arrived):
+    if draws and not packages & _DRAW_IN_USE and not any(name in _DRAW_AT_IMPORT for name in arrived):
         return ["randomness of the operating system"]
     return named if not traced else []

@@ -206,6 +206,7 @@ def local_state(module: types.ModuleType, lineage: str) -> State:
         parts.append(f"{name}={seen.digest or type(value).__qualname__}")
         packages |= seen.packages
         modules |= seen.modules - {module.__name__}
+        modules |= {r for r in seen.refs if r in sys.modules and _is_local(r, sys.modules[r])}
     return State(
         version=digest("\n".join(parts).encode()),
         packages=tuple(sorted(packages)),

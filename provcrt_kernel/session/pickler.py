@@ -343,6 +343,13 @@ _KINDS: dict[str, Callable[[SessionPickler, Any], Any]] = {
     "builtins.method": _method,
     "builtins.memoryview": _refuse("memoryview"),
     "builtins.mappingproxy": _mapping_proxy,
+    # their reducers make copies of what they are views of
+    **{f"builtins.{d}dict_{v}": _refuse("dict view") for d in ("", "o") for v in ("keys", "values", "items")},
+    **{
+        f"weakref.{kind}": _refuse("weak container")
+        for kind in ("WeakValueDictionary", "WeakKeyDictionary", "WeakSet", "finalize", "WeakMethod")
+    },
+    "_weakrefset.WeakSet": _refuse("weak container"),
     "builtins.BaseException": _exception,
     "functools._lru_cache_wrapper": _lru_cache,
     "functools.cached_property": _cached_property,

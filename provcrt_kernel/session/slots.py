@@ -177,6 +177,11 @@ class Slots:
                 found.update(getattr(slot.state, field))
         return frozenset(found)
 
+    def modules(self, names: Iterable[str]) -> frozenset[str]:
+        """Local modules that code inside the values of `names` can reach, and those that these reach in turn."""
+        start = self.union(names, "modules") | {n for n in names if f"~module:{n}" in self._slots}
+        return closure(start, lambda module: s.state.modules if (s := self.get(f"~module:{module}")) else ())
+
     def fresh(self, name: str) -> bool:
         """Whether a live value is younger than everything its code refers to."""
         slot = self._slots.get(name)

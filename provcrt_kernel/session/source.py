@@ -423,6 +423,8 @@ class _Scan(ast.NodeVisitor):
         self.attributes.add(node.id)
 
     def visit_Call(self, node: ast.Call) -> None:
+        if not node.args and not node.keywords and (chain := _chain(node.func)):
+            self.attributes.add(f"{chain.rpartition('.')[2]}()")
         match node.func:
             case ast.Name(id=name) if name in _WILDCARD_CALLS:
                 if name not in _ONLY_WITHOUT_ARGUMENTS or not (node.args or node.keywords):
