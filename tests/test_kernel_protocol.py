@@ -575,7 +575,9 @@ def test_output_written_past_python_is_replayed(own_kernel: Kernel) -> None:
     for code in cells:
         kernel.execute(code)
     kernel.restart()
-    kernel.client.wait_for_ready(timeout=30)  # the new kernel's first messages reach only who is subscribed already
+    kernel.client.wait_for_ready(
+        timeout=30
+    )  # the new kernel's first messages reach only who is subscribed already
     for n, code in enumerate(cells):
         exchange = kernel.execute(code)
         if exchange.report and exchange.report["status"] == "replayed":
