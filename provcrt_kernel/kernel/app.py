@@ -48,6 +48,8 @@ class ProvcrtApp(IPKernelApp):  # type: ignore[misc]
             store = Store.open(place)
         except StoreError as error:
             why = str(error)
+        except Exception as error:  # whatever it is, the kernel starts
+            why = f"{type(error).__name__}: {error}"
         folders = [
             str(self.ipython_dir),
             jupyter_runtime_dir(),

@@ -78,7 +78,13 @@ def root_cause(error: BaseException) -> BaseException:
     return error
 
 
+#: What reading a database raises whose pages were overwritten, but not its header.
+GARBLED = (ValueError, TypeError, KeyError, AttributeError, EOFError)
+
+
 def _means_damage(cause: BaseException) -> bool:
+    if isinstance(cause, GARBLED):
+        return True
     return getattr(cause, "sqlite_errorcode", None) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
@@ -88,7 +94,7 @@ def _attempt(home: Path) -> Table | None:
         return None
     try:
         return Table(home)
-    except sqlite3.DatabaseError as cause:
+    except (sqlite3.DatabaseError, *GARBLED) as cause:
         if _means_damage(cause):
             return None
         raise

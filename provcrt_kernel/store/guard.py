@@ -54,7 +54,7 @@ class Guard:
         """Return what `read` finds, or None where the database or the disk does not let it."""
         try:
             return read()
-        except (sqlite3.Error, OSError, diskcache.Timeout) as cause:
+        except (sqlite3.Error, OSError, diskcache.Timeout, *layout.GARBLED) as cause:
             layout.mark(self.folder, cause)
             self.found(f"the store {self.folder} cannot be read ({cause}): its results are not used")
             return None

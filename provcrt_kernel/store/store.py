@@ -112,7 +112,7 @@ class Store:
         seal, complaint = (Seal(key), None) if key else user_seal(user_folder())
         try:
             table, moved = (Reader(layout.versioned(folder)), None) if readonly else layout.prepare(folder)
-        except (sqlite3.Error, OSError, diskcache.Timeout) as cause:
+        except (sqlite3.Error, OSError, diskcache.Timeout, *layout.GARBLED) as cause:
             raise StoreError.cannot_open(folder, cause) from cause
         store = cls(folder, table, seal, size_limit)
         store.damaged += [line for line in (complaint, moved) if line]
