@@ -190,8 +190,10 @@ class ProvcrtKernel(IPythonKernel):  # type: ignore[misc]
             if messages is None:
                 return None
             count = shell.execution_count
+            # without history the count stays, and the cell goes by the number of the one before
+            number = count if history else count - 1
             with _uninterrupted():
-                report = engine.replay(record, cell, count)
+                report = engine.replay(record, cell, number)
         except CannotReplay as error:
             self._warn(f"{error}; the cell runs")
             return None
@@ -204,9 +206,9 @@ class ProvcrtKernel(IPythonKernel):  # type: ignore[misc]
             if history:
                 shell.history_manager.store_inputs(count, code, code)
             for message in messages:
-                self._send(message, count)
+                self._send(message, number)
                 if message.type == "execute_result":
-                    self._note_result(count, replayed=True)
+                    self._note_result(number, replayed=True)
                     text = dict(message.content["data"]).get("text/plain")  # type: ignore[call-overload]
                     shell.history_manager.output_hist_reprs[count] = text
             if history:
@@ -215,7 +217,7 @@ class ProvcrtKernel(IPythonKernel):  # type: ignore[misc]
             self._note(report)
             reply: dict[str, Any] = {
                 "status": "ok",
-                "execution_count": count,
+                "execution_count": number,
                 "payload": list(record.payload),
                 "user_expressions": {},
             }
@@ -359,21 +361,21 @@ class ProvcrtKernel(IPythonKernel):  # type: ignore[misc]
         """Results of replayed cells come to ``Out``, ``_n`` and ``_``, in the order of their cells."""
         found = engine.results()
         namespace, hook = self.shell.user_ns, self.shell.displayhook
-        for count, value in found.items():
-            namespace["_oh"][count] = namespace[f"_{count}"] = value
-        for name, (count, known) in zip(("_", "__", "___"), reversed(self._latest), strict=False):
-            if known or count in namespace["_oh"]:
-                value = known[0] if known else namespace["_oh"][count]
-                setattr(hook, name, value)
-                namespace[name] = value
+        known = namespace["_oh"]
+        for key, value in found.items():
+            known[key] = namespace[f"_{key}"] = value
+        for name, (key, value) in zip(("_", "__", "___"), reversed(self._latest), strict=False):
+            if value or key in known:
+                setattr(hook, name, value[0] if value else known[key])
+                namespace[name] = getattr(hook, name)
 
-    def _note_result(self, count: int, *, replayed: bool = False) -> None:
+    def _note_result(self, key: int, *, replayed: bool = False) -> None:
         """A cell displayed a result: it is the latest, loaded or not."""
         last = self.shell.last_execution_result
         if replayed:
-            self._latest.append((count, ()))
+            self._latest.append((key, ()))
         elif last is not None and last.result is not None:
-            self._latest.append((count, (last.result,)))
+            self._latest.append((key, (last.result,)))
 
     def _interrupted(self) -> dict[str, Any]:
         content = {

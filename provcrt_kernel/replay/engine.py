@@ -163,7 +163,7 @@ class Engine:
         except msgspec.MsgspecError:
             return None
 
-    def replay(self, record: Record, cell: str, count: int | None) -> Report:
+    def replay(self, record: Record, cell: str, count: int) -> Report:
         """The session advances as if the cell had run. What it showed is the caller's to send.
 
         Raises
@@ -207,7 +207,7 @@ class Engine:
         self.rebuild.defer_import(record.imports)
         if record.pinned:
             self.rebuild.pin(index)
-        if record.result is not None and count is not None:
+        if record.result is not None:
             self._results[count] = record.result
         if record.volatile:
             self._volatile.add(record.key)

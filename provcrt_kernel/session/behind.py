@@ -29,6 +29,8 @@ _SKIPPED = (
 
 def behind(value: object, namespace: Mapping[str, object]) -> tuple[set[int], set[str]]:
     """Mutable objects behind a value, by ``id()``, and the global names that code behind it reads."""
+    if value is namespace:
+        return set(), {"*"}
     found: set[int] = set()
     names: set[str] = set()
     seen = {id(namespace), id(value)}

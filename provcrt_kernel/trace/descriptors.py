@@ -51,16 +51,17 @@ class Descriptors:
         self._quiet = quiet
         self._held: dict[tuple[int, bytes], _Held] = {}
         self._mapped: dict[bytes, _Mapped] = {}
-        self._inherited: set[tuple[int, int]] | None = None
+        self._inherited: set[tuple[int, int]] = set()
+
+    def inherit(self, tasks: Iterable[Task]) -> None:
+        """Tracing begins: what is open for writing is where whoever started us sends our output; others write there too."""
+        outputs = (h.seen for h in self._scan(tasks).values() if h.flags & os.O_ACCMODE != os.O_RDONLY)
+        self._inherited = {(seen.st_dev, seen.st_ino) for seen in outputs}
 
     def begin(self, tasks: Iterable[Task]) -> None:
         """Remember what is open, and what is mapped."""
         tasks = list(tasks)
         held = self._scan(tasks)
-        if self._inherited is None:
-            # open for writing before the first span: where whoever started us sends our output, others write there too
-            outputs = (h.seen for h in held.values() if h.flags & os.O_ACCMODE != os.O_RDONLY)
-            self._inherited = {(seen.st_dev, seen.st_ino) for seen in outputs}
         self._held = {k: h for k, h in held.items() if (h.seen.st_dev, h.seen.st_ino) not in self._inherited}
         self._mapped = {}
         for task in tasks:

@@ -74,6 +74,7 @@ class Supervisor:
         self._family = Family(kernel)
         self._watch = Watch(machine, self._family, self._rundir, self._barrier)
         self._descriptors = Descriptors(self._quiet)
+        self._descriptors.inherit(self._family.tasks.values())
         self._hashing = Hashing(listener, page)
         self._spans = 0
         self._mend = ""
