@@ -207,6 +207,7 @@ class Engine:
         self.rebuild.defer_import(record.imports)
         if record.pinned:
             self.rebuild.pin(index)
+        self._results.pop(count, None)
         if record.result is not None:
             self._results[count] = record.result
         if record.volatile:

@@ -540,11 +540,11 @@ class Recording:
         if not outcome.result:
             return None
         value = outcome.result[0]
-        for name, other in tools.namespace.items():
+        found = fingerprint(value, tools.namespace)
+        for name, other in tools.namespace.items() if found.objects else ():
             if other is value and (slot := tools.slots.get(name) or None):
                 state = change.states.get(name) or slot.state
                 return State(state.version, group=(name,))
-        found = fingerprint(value, tools.namespace)
         if found.opaque or found.size > _LARGE_RESULT:
             return None
         try:
