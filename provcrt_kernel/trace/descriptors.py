@@ -7,6 +7,7 @@ Sources: proc_pid_fd(5), proc_pid_fdinfo(5), proc_pid_maps(5).
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import stat
@@ -53,10 +54,16 @@ class Descriptors:
         self._mapped: dict[bytes, _Mapped] = {}
         self._inherited: set[tuple[int, int]] = set()
 
-    def inherit(self, tasks: Iterable[Task]) -> None:
+    def inherit(self, pid: int) -> None:
         """Tracing begins: what is open for writing is where whoever started us sends our output; others write there too."""
-        outputs = (h.seen for h in self._scan(tasks).values() if h.flags & os.O_ACCMODE != os.O_RDONLY)
-        self._inherited = {(seen.st_dev, seen.st_ino) for seen in outputs}
+        folder = f"/proc/{pid}/fd/"
+        for number in os.listdir(folder):
+            with contextlib.suppress(OSError):
+                seen = os.stat(folder + number)
+                with open(f"/proc/{pid}/fdinfo/{number}", "rb") as file:
+                    flags = int(file.read().split(b"\n", 2)[1].split()[1], 8)
+                if stat.S_ISREG(seen.st_mode) and flags & os.O_ACCMODE != os.O_RDONLY:
+                    self._inherited.add((seen.st_dev, seen.st_ino))
 
     def begin(self, tasks: Iterable[Task]) -> None:
         """Remember what is open, and what is mapped."""

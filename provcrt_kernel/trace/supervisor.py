@@ -7,6 +7,7 @@ kept. Barriers come in band, as calls of the kernel process (see `tracer`). Sour
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import select
@@ -74,7 +75,8 @@ class Supervisor:
         self._family = Family(kernel)
         self._watch = Watch(machine, self._family, self._rundir, self._barrier)
         self._descriptors = Descriptors(self._quiet)
-        self._descriptors.inherit(self._family.tasks.values())
+        with contextlib.suppress(OSError):  # the kernel is gone already
+            self._descriptors.inherit(kernel)
         self._hashing = Hashing(listener, page)
         self._spans = 0
         self._mend = ""

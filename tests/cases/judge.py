@@ -96,9 +96,13 @@ def replayed(case: Case, specs: Path, folder: Path, *, times: int = 1) -> list[S
     work.mkdir(parents=True)
     case.prepare(work)
     cells = dict(case.cells)
-    session(OURS, case, cells, case.order or cells, specs, folder, first=True)
+    first = session(OURS, case, cells, case.order or cells, specs, folder, first=True)
     case.edit(cells, work)
-    return [session(OURS, case, cells, cells, specs, folder, first=False) for _ in range(times)]
+    later = [session(OURS, case, cells, cells, specs, folder, first=False) for _ in range(times)]
+    for name, report in later[0].reports.items():
+        if unrecorded := first.reports.get(name, {}).get("not_recorded"):
+            report["reason"] = f"{report.get('reason')} (not recorded at first: {'; '.join(unrecorded)})"
+    return later
 
 
 def differences(case: Case, ours: Session, plain: Session) -> dict[str, Any]:
