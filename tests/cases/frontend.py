@@ -61,9 +61,7 @@ displays(
 displays("output to both streams by a child", "u0 = 0", "!echo out; echo err >&2")
 displays("output written to descriptor 1", "import os", "r = os.write(1, b'raw\\n')")
 displays("a suppressed result", "x = 5", "x;")
-displays(
-    "a long text", "u0 = 0", "print('x' * 200_000); list(range(2000))", known="a thread of zmq", telling=True
-)
+displays("a long text", "u0 = 0", "print('x' * 200_000); list(range(2000))", telling=True)
 displays(
     "two figures",
     "import matplotlib.pyplot as plt",

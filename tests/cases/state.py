@@ -775,7 +775,6 @@ print(r)
     sets(b="d['c'] = 2"),
     "r",
     rerun="b c",
-    known="views of dictionaries come back detached",
     telling=True,
 )
 
