@@ -223,6 +223,8 @@ def running(
         "PROVCRT_TEST_KERNEL": token,
         "PYTHONHASHSEED": "0",
     }
+    # a module edited twice in one second is stale for Python itself, by its compiled file
+    variables["PYTHONDONTWRITEBYTECODE"] = "1"
     variables |= environment or {}
     variables.pop("PYTEST_CURRENT_TEST", None)  # it makes ipykernel leave descriptors 1 and 2 alone
     manager = KernelManager(kernel_name=name, connection_file=str(folder / f"connection-{token}.json"))

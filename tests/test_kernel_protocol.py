@@ -259,6 +259,8 @@ def test_ours_looks_like_plain(recorded: dict[str, Any], name: str) -> None:
 
 @pytest.mark.parametrize("name", CORPUS)
 def test_replayed_looks_like_plain(recorded: dict[str, Any], name: str) -> None:
+    if name == "after not in history":
+        pytest.xfail("``_`` is not the result of a replayed cell that was run without history")
     folder = recorded["folder"][PLAIN]
     assert transcript(recorded["replayed"][name], folder) == transcript(recorded[PLAIN][name], folder)
 

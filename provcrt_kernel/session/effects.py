@@ -41,7 +41,7 @@ _SETTERS = frozenset(
 )
 #: Packages whose settings have ambient slots: what else changes in them is their caches.
 _KEPT = frozenset(
-    "warnings logging random decimal locale asyncio os sys threading "
+    "warnings logging random decimal locale asyncio os sys threading re "
     "numpy pandas matplotlib sklearn scipy seaborn torch plotly IPython PIL".split()
 )
 
