@@ -26,12 +26,12 @@ from ipykernel.ipkernel import IPythonKernel
 from provcrt_kernel.kernel.capture import Recorder, RecordingSession
 from provcrt_kernel.kernel.magics import ProvcrtMagics
 from provcrt_kernel.kernel.streams import DrainedStream
+from provcrt_kernel.replay.cell import Outcome
 from provcrt_kernel.replay.engine import CannotReplay, Engine, Report
 from provcrt_kernel.replay.looker import Looker
 from provcrt_kernel.replay.lookup import Decision
 from provcrt_kernel.replay.rebuild import CannotRebuild
 from provcrt_kernel.replay.record import FORMAT, Record, Shown
-from provcrt_kernel.replay.recording import Outcome
 from provcrt_kernel.session.observe import variables
 from provcrt_kernel.session.source import Source, read_source
 from provcrt_kernel.store import Store

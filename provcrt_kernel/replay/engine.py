@@ -23,27 +23,20 @@ from dataclasses import dataclass
 
 import msgspec
 
+from provcrt_kernel.replay.cell import Outcome, Running, Seen, packages_of, reach
 from provcrt_kernel.replay.files import Files
 from provcrt_kernel.replay.history import Execution, History
+from provcrt_kernel.replay.instruments import Instruments
 from provcrt_kernel.replay.looker import Looker
 from provcrt_kernel.replay.lookup import Decision, Lookup
+from provcrt_kernel.replay.observing import Observer
 from provcrt_kernel.replay.rebuild import CannotRebuild, Rebuild
 from provcrt_kernel.replay.record import Record, Shown
-from provcrt_kernel.replay.recording import (
-    RESULT,
-    Instruments,
-    Outcome,
-    Recording,
-    Refused,
-    Running,
-    Seen,
-    packages_of,
-    reach,
-)
+from provcrt_kernel.replay.recording import RESULT, Recording, Refused
 from provcrt_kernel.session.ambience import Ambience, Values
 from provcrt_kernel.session.audit import Audit
 from provcrt_kernel.session.environ import EnvironReads
-from provcrt_kernel.session.keep import blobs, bring_back
+from provcrt_kernel.session.keep import bring_back
 from provcrt_kernel.session.modules import MODULE, Modules
 from provcrt_kernel.session.observe import Change, is_variable, observe, variables
 from provcrt_kernel.session.slots import ANY, Slots, State, ambient
@@ -101,21 +94,21 @@ class Engine:
         self.ambience = Ambience(self.slots)
         self.lookup = Lookup(store, self.slots, self.files, self._maker_count)
         self.rebuild = Rebuild(store, self.slots, self.history, self.files, self.ambience, namespace, run)
-        self.recording = Recording(
-            Instruments(
-                store,
-                tracer,
-                namespace,
-                hidden,
-                self.slots,
-                self.files,
-                self.audit,
-                self.environ,
-                self.modules,
-                self.ambience,
-                thrifty,
-            )
+        tools = Instruments(
+            store,
+            tracer,
+            namespace,
+            hidden,
+            self.slots,
+            self.files,
+            self.audit,
+            self.environ,
+            self.modules,
+            self.ambience,
+            thrifty,
         )
+        self.observer = Observer(tools)
+        self.recording = Recording(tools)
         #: What the reader has to act on; and what only cost time.
         self.notices: list[str] = []
         self.remarks: list[str] = []
@@ -135,8 +128,8 @@ class Engine:
         self.audit.on_frame_read = self._load_everything
         self.environ.install()
         self.ambience.start()
-        for name in variables(self.namespace, self.hidden):
-            self._absorb_names([name])
+        names = variables(self.namespace, self.hidden)
+        self._take(observe(self.slots, self.namespace, self.hidden, {}, names, self._lineage()))
 
     # -- hits ---------------------------------------------------------------------------------------------------------
 
@@ -215,7 +208,7 @@ class Engine:
         self._remember(cell, record)
         with contextlib.suppress(StoreError):
             self.store.touch([record.id])
-            self._leased |= {b for s in record.writes.values() if s.kept for b in blobs(self.store, s.kept)}
+            self._leased.update(record.blobs)
             self.store.lease(self._leased)
         return Report(
             "replayed",
@@ -260,7 +253,7 @@ class Engine:
         names |= classes | set(self.slots.kin(names | classes))
         packages = packages_of(self.slots, names, source)
         simple = not (source.reads or source.imports or source.magics or source.wildcard)
-        with self._quietly():
+        with self.environ.unread():
             if self.rebuild.pending(names):
                 self._ambient = None
             indices = self.rebuild.ready(
@@ -280,7 +273,7 @@ class Engine:
         self, source: Source, cell: str, count: int | None, reason: str, recomputed: tuple[int, ...] = ()
     ) -> None:
         """A cell starts to run: note what it can see."""
-        self._running = self.recording.begin(
+        self._running = self.observer.begin(
             source, cell, count, reason, recomputed, self._lineage(), self._ambient
         )
 
@@ -289,7 +282,7 @@ class Engine:
         running, self._running = self._running, None
         assert running is not None
         self._ambient = None
-        seen = self.recording.look(running, outcome)
+        seen = self.observer.look(running, outcome)
         self._ambient = seen.ambient
         record, problems = self._record(running, outcome, seen)
         writes = record.writes if record is not None else seen.writes
@@ -336,7 +329,7 @@ class Engine:
                 return self.recording.record(running, outcome, seen), ()
         except Refused as refused:
             # threads and hooks go on changing things behind the cells' backs
-            self._suspect = str(refused) if "runs" in str(refused) else self._suspect
+            self._suspect = str(refused) if refused.restless else self._suspect
             return None, tuple(dict.fromkeys((str(refused), *seen.problems)))
         except (StoreError, OSError) as error:
             self._off(str(error))
@@ -357,7 +350,7 @@ class Engine:
             reached = self.slots.reach(self.slots.names())
         if self.slots.deferred(n for n in reached if not ambient(n)):
             self._ambient = None
-            with self._quietly():
+            with self.environ.unread():
                 self.rebuild.ready(reached - {ANY}, self._streams(), modules=True)
 
     def results(self) -> dict[int, object]:
@@ -404,9 +397,6 @@ class Engine:
         change = observe(self.slots, self.namespace, self.hidden, before, looked, self._lineage())
         self._take(change)
 
-    def _absorb_names(self, names: Iterable[str]) -> None:
-        self._take(observe(self.slots, self.namespace, self.hidden, {}, names, self._lineage()))
-
     def _take(self, change: Change) -> None:
         for name in change.deleted:
             self.slots.drop(name)
@@ -435,9 +425,6 @@ class Engine:
         self._made += 1
         return f"x:{self._session}.{self._made}"
 
-    def _quietly(self) -> _Quiet:
-        return _Quiet(self.audit, self.environ)
-
     def _maker_count(self, name: str) -> int | None:
         slot = self.slots.get(name)
         return self.history.count(slot.maker) if slot else None
@@ -454,19 +441,6 @@ class Engine:
         line = f"not recording: {why}"
         if line not in self.notices:
             self.notices.append(line)
-
-
-class _Quiet:
-    """While state is brought back, what Python does is nobody's input."""
-
-    def __init__(self, audit: Audit, reads: EnvironReads) -> None:
-        self._audit, self._reads = audit, reads
-
-    def __enter__(self) -> None:
-        self._reads.quiet = True
-
-    def __exit__(self, *exception: object) -> None:
-        self._reads.quiet = False
 
 
 def _names(record: Record) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...], tuple[str, ...]]:

@@ -10,7 +10,7 @@ import msgspec
 
 from provcrt_kernel.session.slots import State
 
-FORMAT = 1
+FORMAT = 2
 
 
 class FileInput(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -108,6 +108,8 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
         What it used that nobody can repeat.
     pinned
         Why its effects are not all in the record: it is run again before any later miss runs.
+    blobs
+        Every blob that the values it made need.
     """
 
     id: str
@@ -138,6 +140,7 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
     endpoints: tuple[str, ...] = ()
     volatile: tuple[str, ...] = ()
     pinned: str | None = None
+    blobs: tuple[str, ...] = ()
     format: int = FORMAT
 
 

@@ -24,14 +24,19 @@ _VERBS = re.compile(
 )
 
 
+def _full_name(value: object) -> str | None:
+    """Dotted name of a module or of a library's class; None for anything else."""
+    if isinstance(value, types.ModuleType):
+        return value.__name__
+    if isinstance(value, type) and value.__module__ != "__main__":
+        return f"{value.__module__}.{value.__qualname__}"
+    return None
+
+
 def _root(chain: str, namespace: Mapping[str, object]) -> str | None:
     """Top-level name of the module that a dotted name starts in; None if it does not start in a module or a library's class."""
-    value = namespace.get(chain.partition(".")[0])
-    if isinstance(value, types.ModuleType):
-        return value.__name__.partition(".")[0]
-    if isinstance(value, type) and value.__module__ != "__main__":
-        return value.__module__.partition(".")[0]
-    return None
+    name = _full_name(namespace.get(chain.partition(".")[0]))
+    return None if name is None else name.partition(".")[0]
 
 
 #: Setters of state in C, which no comparison sees and whose names are ordinary words.
@@ -57,11 +62,8 @@ def watched(source: Source, namespace: Mapping[str, object]) -> dict[str, tuple[
     for chain in source.chains | source.reads:
         step: object = namespace.get(chain.partition(".")[0])
         for part in [*chain.split(".")[1:], ""]:
-            if isinstance(step, types.ModuleType):
-                name = step.__name__
-            elif isinstance(step, type) and step.__module__ not in ("__main__", "builtins"):
-                name = f"{step.__module__}.{step.__qualname__}"
-            else:
+            name = _full_name(step)
+            if name is None or (isinstance(step, type) and step.__module__ == "builtins"):
                 break
             if name.partition(".")[0] not in _KEPT and name not in found:
                 found[name] = (step, _signature(step))
@@ -151,18 +153,7 @@ _COPIED = (
 
 def owner(value: object, source: Source, namespace: Mapping[str, object]) -> str | None:
     """The module that `value` is mutable state of, among those that the cell names; None: it may be copied."""
-    if isinstance(
-        value,
-        type
-        | types.ModuleType
-        | types.FunctionType
-        | types.BuiltinFunctionType
-        | str
-        | bytes
-        | int
-        | float
-        | tuple,
-    ):
+    if isinstance(value, _COPIED):
         return None
     if value is None or not (hasattr(value, "__dict__") or isinstance(value, dict | list | set | bytearray)):
         return None

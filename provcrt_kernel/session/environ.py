@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from provcrt_kernel.store.digest import digest
@@ -57,7 +58,7 @@ class EnvironReads:
     def __init__(self) -> None:
         self.names: set[str] = set()
         self.everything = False
-        self.quiet = False
+        self._quiet = False
 
     def clear(self) -> None:
         """A new span begins."""
@@ -71,18 +72,27 @@ class EnvironReads:
 
         @functools.wraps(item)
         def getitem(environ: Any, key: str) -> str:
-            if not self.quiet and isinstance(key, str):
+            if not self._quiet and isinstance(key, str):
                 self.names.add(key)
             return item(environ, key)
 
         @functools.wraps(iterate)
         def iterator(environ: Any) -> Iterator[str]:
-            if not self.quiet:
+            if not self._quiet:
                 self.everything = True
             return iterate(environ)
 
         self._patch(kind, "__getitem__", getitem)
         self._patch(kind, "__iter__", iterator)
+
+    @contextmanager
+    def unread(self) -> Iterator[None]:
+        """Until the end of the block, what Python asks for is nobody's input."""
+        before, self._quiet = self._quiet, True
+        try:
+            yield
+        finally:
+            self._quiet = before
 
     @staticmethod
     def _patch(kind: type, name: str, function: Callable[..., Any]) -> None:
@@ -90,11 +100,8 @@ class EnvironReads:
 
     def snapshot(self) -> dict[str, str]:
         """The environment as it is, without counting as a read."""
-        self.quiet = True
-        try:
+        with self.unread():
             return dict(os.environ)
-        finally:
-            self.quiet = False
 
     def read(self, environ: dict[str, str]) -> set[str]:
         """Variables read in the span, of those in `environ` and absent ones asked for by name."""

@@ -7,6 +7,7 @@ A snapshot's pickle stream and its buffers are blobs of their own, so that an ar
 from __future__ import annotations
 
 from collections.abc import Mapping, MutableMapping
+from dataclasses import dataclass
 
 import msgspec
 
@@ -24,13 +25,21 @@ class Manifest(msgspec.Struct, frozen=True):
     buffers: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A snapshot in the store: the blob of its manifest, and all that it needs, that one included."""
+
+    manifest: str
+    blobs: tuple[str, ...]
+
+
 def worth_keeping(size: int, seconds: float) -> bool:
     """Whether storing and loading `size` bytes is cheaper than running `seconds` again."""
     return size < 65536 or 2 * size / _BYTES_PER_SECOND < seconds
 
 
-def keep(store: Store, values: Mapping[str, object], namespace: dict[str, object]) -> str:
-    """Store a co-variable's values; returns the manifest's blob.
+def keep(store: Store, values: Mapping[str, object], namespace: dict[str, object]) -> Kept:
+    """Store a co-variable's values.
 
     Values whose classes customise pickling are loaded once and compared.
 
@@ -47,18 +56,10 @@ def keep(store: Store, values: Mapping[str, object], namespace: dict[str, object
     return _put(store, snapshot)
 
 
-def _put(store: Store, snapshot: Snapshot) -> str:
-    manifest = Manifest(store.put(snapshot.stream), tuple(store.put(b) for b in snapshot.buffers))
-    return store.put(msgspec.msgpack.encode(manifest))
-
-
-def blobs(store: Store, manifest: str) -> tuple[str, ...]:
-    """Every blob that a kept value needs."""
-    data = store.get(manifest)
-    if data is None:
-        return (manifest,)
-    parts = msgspec.msgpack.decode(data, type=Manifest)
-    return (manifest, parts.stream, *parts.buffers)
+def _put(store: Store, snapshot: Snapshot) -> Kept:
+    parts = Manifest(store.put(snapshot.stream), tuple(store.put(b) for b in snapshot.buffers))
+    manifest = store.put(msgspec.msgpack.encode(parts))
+    return Kept(manifest, (manifest, parts.stream, *parts.buffers))
 
 
 def bring_back(

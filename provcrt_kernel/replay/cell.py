@@ -1,0 +1,134 @@
+"""One cell while it runs: what it could see before, what its caller saw, and what all instruments saw.
+
+`Running` is made when the cell begins, `Outcome` by the caller when it has ended, `Seen` from both and the drained span.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from provcrt_kernel.provenance.packages import is_library
+from provcrt_kernel.replay.record import Shown
+from provcrt_kernel.session.ambience import Values
+from provcrt_kernel.session.effects import Signature
+from provcrt_kernel.session.modules import top_level_names
+from provcrt_kernel.session.observe import Change
+from provcrt_kernel.session.slots import ANY, Slots, State
+from provcrt_kernel.session.source import Source
+from provcrt_kernel.trace import Span
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What the caller saw of a cell that ran.
+
+    Attributes
+    ----------
+    shown
+        Messages it sent, coalesced.
+    error
+        ``ename``, ``evalue``, ``traceback``; None if it did not raise.
+    unrepeatable
+        Why its messages alone cannot stand for it: it asked for input, opened a comm, was interrupted.
+    result
+        The value that it displayed as its result, in a tuple; empty if there was none.
+    """
+
+    shown: tuple[Shown, ...] = ()
+    error: tuple[str, str, tuple[str, ...]] | None = None
+    unrepeatable: tuple[str, ...] = ()
+    result: tuple[object, ...] = ()
+    payload: tuple[dict[str, object], ...] = ()
+
+
+@dataclass(slots=True)
+class Running:
+    """What was so when a cell began.
+
+    Attributes
+    ----------
+    versions
+        Of every slot that it can reach; `ambient_versions` of those outside of the namespace.
+    replaced
+        Versions of the names that it binds whatever they were before: inputs only of a cell that raised.
+    shares
+        The co-variable of each variable it can reach, with its joint version.
+    lineage
+        Prefix of the lineage versions that this execution makes.
+    """
+
+    source: Source
+    cell: str
+    count: int | None
+    reason: str
+    recomputed: tuple[int, ...]
+    lineage: str
+    reached: frozenset[str]
+    everything: str | None
+    versions: dict[str, str]
+    ambient_versions: dict[str, str]
+    shares: dict[str, tuple[tuple[str, ...], str]]
+    identities: dict[str, int]
+    watched: dict[str, tuple[object, Signature]]
+    replaced: dict[str, str]
+    ambient: Values
+    environ: dict[str, str]
+    threads: set[int | None]
+    started: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a cell did, as far as all instruments tell.
+
+    Attributes
+    ----------
+    moved
+        Ambient slots with new states; `writes` has them too, and the variables, packages and local modules.
+    everything
+        Why it could read any name.
+    volatile, pinned
+        As in `Record`.
+    restless
+        Whether processes go on that may change state behind the cells' backs.
+    """
+
+    span: Span
+    seconds: float
+    change: Change
+    moved: dict[str, State]
+    writes: dict[str, State]
+    packages: frozenset[str]
+    everything: str | None
+    volatile: tuple[str, ...]
+    pinned: tuple[str, ...]
+    ambient: Values
+    environ: dict[str, str]
+    problems: tuple[str, ...]
+    restless: bool
+
+    def files_read(self) -> tuple[str, ...]:
+        """Paths whose content the cell read, those of installed packages and the system apart."""
+        return tuple(a.path for a in self.span.accesses if a.read and not _system(a.path))
+
+    def files_written(self) -> tuple[str, ...]:
+        """Paths that the cell wrote."""
+        return tuple(a.path for a in self.span.accesses if a.written and not _system(a.path))
+
+
+def reach(slots: Slots, source: Source) -> frozenset[str]:
+    """Every name whose value a cell can read or change, through the functions it can call; not those it certainly rebinds."""
+    names = slots.reach(source.reads | (source.binds - source.certain))
+    if source.wildcard or ANY in names:
+        names = slots.reach(slots.names())
+    return names - {ANY}
+
+
+def packages_of(slots: Slots, names: Iterable[str], source: Source) -> frozenset[str]:
+    """Top-level packages that a cell can call into."""
+    return slots.union(names, "packages") | frozenset(top_level_names(source.imports))
+
+
+def _system(path: str) -> bool:
+    return is_library(path) or path.startswith(("/usr/", "/lib/", "/lib64/"))

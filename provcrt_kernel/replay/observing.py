@@ -1,0 +1,260 @@
+"""Observing a cell: what it can see when it begins, and what it did when it has ended.
+
+```
+begin   versions of all that the cell can reach, ambient state, environment; the span opens → `Running`
+look    the span is drained: what changed, what it used that cannot be repeated, what pins it → `Seen`
+```
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import threading
+import time
+from collections.abc import Iterable
+
+import msgspec
+
+from provcrt_kernel.replay.cell import Outcome, Running, Seen, packages_of, reach
+from provcrt_kernel.replay.instruments import Instruments
+from provcrt_kernel.session import entropy
+from provcrt_kernel.session.ambience import Values
+from provcrt_kernel.session.classes import register_live
+from provcrt_kernel.session.effects import changed, hidden_effects, owner, watched
+from provcrt_kernel.session.modules import MODULE, top_level_names
+from provcrt_kernel.session.observe import Change, observe, variables
+from provcrt_kernel.session.slots import ANY, Slots, State
+from provcrt_kernel.session.source import Source
+from provcrt_kernel.store.digest import digest
+from provcrt_kernel.trace import Span
+
+#: Children that libraries keep for later cells and that read no data of their own.
+_LIBRARY_CHILDREN = ("resource_tracker", "semaphore_tracker", "loky", "multiprocessing.forkserver")
+#: Why a module's own state has no content digest.
+OWNED = "state of module "
+#: The slot of effects that have no slot of their own.
+EFFECTS = "~effects of earlier cells"
+
+
+class Observer:
+    """Looks at cells as they run."""
+
+    def __init__(self, tools: Instruments) -> None:
+        self._tools = tools
+
+    def begin(
+        self,
+        source: Source,
+        cell: str,
+        count: int | None,
+        reason: str,
+        recomputed: tuple[int, ...],
+        lineage: str,
+        ambient_now: Values | None,
+    ) -> Running:
+        """A cell starts to run: note what it can see, and open its span.
+
+        Parameters
+        ----------
+        ambient_now
+            Ambient state, if it is known already.
+        """
+        tools, slots = self._tools, self._tools.slots
+        reached = reach(slots, source)
+        everything = source.wildcard
+        if everything is None and ANY in slots.reach(source.reads):
+            everything = "its functions may read any name"
+        names = set(reached) | source.reads
+        if everything:
+            names |= set(slots.names())
+        versions = {n: slots.version(n) for n in names}
+        for module in slots.modules(reached | set(source.imports)) | set(source.imports):
+            if module in tools.modules.local() or MODULE + module in slots:
+                versions[MODULE + module] = slots.version(MODULE + module)
+        values = ambient_now if ambient_now is not None else tools.ambience.capture()
+        tools.environ.clear()
+        running = Running(
+            source=source,
+            cell=cell,
+            count=count,
+            reason=reason,
+            recomputed=recomputed,
+            lineage=lineage,
+            reached=reached,
+            everything=everything,
+            versions=versions,
+            ambient_versions={n: slots.version(n) for n in values},
+            shares={n: (slots.group(n), s.state.joint or "") for n in names if (s := slots.get(n))},
+            identities=variables(tools.namespace, tools.hidden),
+            watched=watched(source, tools.namespace),
+            replaced={n: slots.version(n) for n in source.certain - names},
+            ambient=values,
+            environ=tools.environ.snapshot(),
+            threads={t.ident for t in threading.enumerate()},
+        )
+        tools.audit.clear()
+        tools.tracer.begin(cell or "cell")
+        running.started = time.perf_counter()
+        return running
+
+    def look(self, running: Running, outcome: Outcome) -> Seen:
+        """The cell has run: drain its span, and see what became of everything that it could reach."""
+        tools, source = self._tools, running.source
+        seconds = time.perf_counter() - running.started
+        tools.audit.rest()
+        span = tools.tracer.end()
+        ambient_now = tools.ambience.capture()
+        environ_now = tools.environ.snapshot()
+        everything = running.everything
+        if everything is None and tools.audit.frame_reader:
+            everything = f"{tools.audit.frame_reader} looks at its frame"
+        if outcome.error is None:
+            # bound anew, even where the new object is the old one
+            for name in running.replaced:
+                running.identities.pop(name, None)
+        change = self._owned(self._observe(running, everything), running)
+        arrived = tools.modules.arrivals()
+        moved, pinned, unseeded = tools.ambience.changes(running.ambient, ambient_now, source)
+        modules, changed_modules = self._modules(running, span, arrived)
+        pinned += [f"it changed module {name}" for name in changed_modules]
+        explained = self._explained(moved, environ_changed=environ_now != running.environ)
+        left = (change.states, change.deleted, moved, outcome.shown)
+        visible = any(left) or any(a.written or a.removed for a in span.accesses)
+        pinned += changed(running.watched)
+        pinned += hidden_effects(source, tools.namespace, explained, visible=visible)
+        clock = tools.slots.union(running.reached, "clock")
+        clock |= {c for s in change.states.values() for c in s.clock}
+        left_behind = [n for n in span.late if not any(c in n for c in _LIBRARY_CHILDREN)]
+        problems = [*outcome.unrepeatable, *self._unknown(span, source)]
+        problems += [f"{n} still runs" for n in left_behind]
+        problems += [f"{n} shows source text" for n in entropy.shows_source(source)]
+        problems += [f"{n} holds in this process only" for n in entropy.process_bound(source, clock)]
+        packages = packages_of(tools.slots, running.reached | change.states.keys(), source)
+        packages |= {p for s in change.states.values() for p in s.packages} | top_level_names(arrived)
+        return Seen(
+            span=span,
+            seconds=seconds,
+            change=change,
+            moved=moved,
+            writes={**change.states, **moved, **modules, **self._effects(running, pinned)},
+            packages=packages,
+            everything=everything,
+            volatile=tuple(dict.fromkeys(self._volatile(source, clock, span, arrived, unseeded, packages))),
+            pinned=tuple(pinned),
+            ambient=ambient_now,
+            environ=environ_now,
+            problems=tuple(problems),
+            restless=bool(left_behind),
+        )
+
+    def _volatile(
+        self,
+        source: Source,
+        clock: Iterable[str],
+        span: Span,
+        arrived: Iterable[str],
+        unseeded: Iterable[str],
+        packages: frozenset[str],
+    ) -> Iterable[str]:
+        yield from entropy.clocks(source, clock, self._tools.namespace)
+        yield from entropy.commands(p.argv for p in span.processes)
+        yield from entropy.randomness(span.entropy, span.complete, source, clock, arrived, packages)
+        yield from (
+            f"network {e.address}:{e.port}" for e in span.endpoints if e.family != "unix" and not e.own
+        )
+        yield from (f"unseeded {name}" for name in unseeded)
+
+    def _observe(self, running: Running, everything: str | None) -> Change:
+        tools, slots = self._tools, self._tools.slots
+        looked = set(running.reached) | running.source.binds
+        if everything or "run" in running.source.magics:
+            looked |= variables(tools.namespace, tools.hidden).keys()
+
+        def compare(names: set[str]) -> Change:
+            return observe(slots, tools.namespace, tools.hidden, running.identities, names, running.lineage)
+
+        while True:
+            change = compare(looked)
+            # a function that this cell made may have been called in it, and may have changed what it refers to
+            more = {r for s in change.prints.values() for r in s.refs}
+            if ANY in more:
+                more |= variables(tools.namespace, tools.hidden).keys()
+            # a change of a class is a change of what was made with it, and may have come through one of those
+            in_place = [n for n in change.states if running.identities.get(n) == id(tools.namespace[n])]
+            more |= {*slots.kin(in_place), *(c for n in in_place for c in change.states[n].kin)}
+            more = (more - looked - {ANY}) & tools.namespace.keys()
+            if not more:
+                break
+            looked = set(slots.reach(looked | more)) - {ANY}
+        for name in change.states:
+            register_live(tools.namespace[name], tools.namespace)
+        return change
+
+    def _owned(self, change: Change, running: Running) -> Change:
+        """Values that are a module's own state cannot be kept as copies: their cell is run again to get at them."""
+        tools = self._tools
+        states = dict(change.states)
+        for name, state in change.states.items():
+            value = tools.namespace[name]
+            old = tools.slots.get(name)
+            why = (old.state.opaque if old and running.identities.get(name) == id(value) else None) or ""
+            if state.opaque is None and (module := owner(value, running.source, tools.namespace)):
+                why = f"{OWNED}{module}"
+            if why.startswith(OWNED):
+                states[name] = msgspec.structs.replace(state, version=f"{running.lineage}:{name}", opaque=why)
+        return dataclasses.replace(change, states=states)
+
+    def _modules(
+        self, running: Running, span: Span, arrived: list[str]
+    ) -> tuple[dict[str, State], list[str]]:
+        """States of packages and local modules that are new or changed; and which of the latter had been loaded before."""
+        modules, slots = self._tools.modules, self._tools.slots
+        states: dict[str, State] = {}
+        if arrived:
+            looked_at = (a for a in span.accesses if a.first is not None and a.first.kind == "file")
+            files = {a.path: (a.first.size, a.first.mtime_ns) for a in looked_at if a.first is not None}
+            states |= modules.package_states(arrived, files)
+        known = {n[len(MODULE) :] for n in running.versions if n.startswith(MODULE)}
+        looked = (known | set(arrived)) & modules.local().keys()
+        changed = []
+        for name, state in modules.local_states(looked, running.lineage).items() if looked else ():
+            old = slots.version(name)
+            if old != state.version:
+                states[name] = state
+                if old:
+                    changed.append(name[len(MODULE) :])
+        if arrived:
+            modules.note_sources()
+        return states, changed
+
+    def _effects(self, running: Running, pinned: list[str]) -> dict[str, State]:
+        """The slot that stands for all effects which have no slot of their own: it changes with each pinned cell."""
+        if not pinned:
+            return {}
+        parts = (self._tools.slots.version(EFFECTS), running.source.key, *pinned)
+        reads = (f"{n}={v}" for n, v in sorted(running.versions.items()))
+        return {EFFECTS: State(digest("\n".join((*parts, *reads)).encode()))}
+
+    def _explained(self, moved: Iterable[str], *, environ_changed: bool) -> set[str]:
+        """Top-level modules whose state an ambient slot shows to have changed."""
+        found = {"os"} if environ_changed or {"~cwd", "~umask"} & set(moved) else set()
+        for name in moved:
+            found |= self._tools.ambience.packages(name) | {re.split(r"[. ]", name[1:])[0]}
+        return found
+
+    def _unknown(self, span: Span, source: Source) -> list[str]:
+        """Why the span does not tell all that the cell's processes did."""
+        if self._tools.tracer.mechanism == "none":
+            return [] if _touches_no_file(source, self._tools.slots) else ["processes cannot be traced here"]
+        return [] if span.complete else list(span.problems) or ["it was not traced completely"]
+
+
+def _touches_no_file(source: Source, slots: Slots) -> bool:
+    """Whether a cell can reach nothing that opens a file: then nothing is missed where processes cannot be traced."""
+    names = reach(slots, source)
+    if source.imports or source.magics or source.wildcard or slots.union(names, "modules"):
+        return False
+    if packages_of(slots, names, source) or source.attributes & {"open", "__import__", "breakpoint", "help"}:
+        return False
+    return not any((s := slots.get(n)) and s.state.opaque for n in names)
