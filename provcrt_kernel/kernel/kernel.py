@@ -11,12 +11,8 @@ import dataclasses
 import os
 import platform
 import re
-import signal
 import sys
 import threading
-from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import ipykernel
@@ -25,13 +21,18 @@ from ipykernel.ipkernel import IPythonKernel
 
 from provcrt_kernel.kernel.capture import Recorder, RecordingSession
 from provcrt_kernel.kernel.magics import ProvcrtMagics
+from provcrt_kernel.kernel.notices import Notices
+from provcrt_kernel.kernel.questions import DEBUGGER, complete, names_in, wanted_for_completion
+from provcrt_kernel.kernel.replaying import Replayer
+from provcrt_kernel.kernel.results import Results
+from provcrt_kernel.kernel.signals import uninterrupted
 from provcrt_kernel.kernel.streams import DrainedStream
 from provcrt_kernel.replay.cell import Outcome
-from provcrt_kernel.replay.engine import CannotReplay, Engine, Report
+from provcrt_kernel.replay.engine import Engine, Report
 from provcrt_kernel.replay.looker import Looker
 from provcrt_kernel.replay.lookup import Decision
 from provcrt_kernel.replay.rebuild import CannotRebuild
-from provcrt_kernel.replay.record import FORMAT, Record, Shown
+from provcrt_kernel.replay.record import FORMAT, Record
 from provcrt_kernel.session.observe import variables
 from provcrt_kernel.session.source import Source, read_source
 from provcrt_kernel.store import Store
@@ -48,12 +49,9 @@ CONTEXT = "/".join(
         os.environ.get("PYTHONHASHSEED", ""),
     )
 )
-#: Bytes up to which a value is loaded for a mere completion.
-_LIGHT = 1 << 20
 RUN_TAG = "provcrt-run"
 _RUN_MAGIC = re.compile(r"\s*%%provcrt\s+run[^\S\n]*\n?")
 _OUR_MAGIC = re.compile(r"\s*%provcrt\b[^\n]*\s*\Z")
-_NAME = re.compile(r"[^\W\d]\w*")
 
 
 class ProvcrtKernel(IPythonKernel):  # type: ignore[misc]
@@ -68,10 +66,11 @@ class ProvcrtKernel(IPythonKernel):  # type: ignore[misc]
         self.tracer: Tracer | None = None
         self.recording = True
         self._report: dict[str, dict[str, Any]] = {}
-        self._said: set[str] = set()
+        self.notices = Notices()
+        self.results = Results(self.shell)
+        self._replayer = Replayer(self, self.results, self.notices)
         self._why_off = ""
         self._background: set[Any] = set()
-        self._latest: deque[tuple[int, tuple[Any, ...]]] = deque(maxlen=3)
 
     def begin_recording(
         self, store: Store | None, tracer: Tracer, why_off: str = "", beside: Looker | None = None
@@ -142,8 +141,12 @@ class ProvcrtKernel(IPythonKernel):  # type: ignore[misc]
             forced, code = True, code[match.end() :]
         decision, source, cell = self._decide(engine, code, cell_id, forced)
         if decision.record is not None:
-            reply = self._replay(engine, decision.record, code, cell, user_expressions or {}, store_history)
-            if reply is not None:
+            replayed = self._replayer.replay(
+                engine, decision.record, code, cell, user_expressions or {}, store_history
+            )
+            if replayed is not None:
+                reply, report = replayed
+                self._note(report)
                 return reply
             decision = Decision(None, "the store lost its output")
         return await self._record(engine, code, source, cell, decision.reason, run)
@@ -165,13 +168,13 @@ class ProvcrtKernel(IPythonKernel):  # type: ignore[misc]
         try:
             return engine.decide(source, cell, self.shell.execution_count), source, cell
         except Exception as error:
-            self._warn(f"records cannot be looked up: {type(error).__name__}: {error}")
+            self.notices.warn(f"records cannot be looked up: {type(error).__name__}: {error}")
             return Decision(None, "records cannot be looked up"), source, cell
 
     def _transform(self, text: str) -> str:
         """IPython's transformation; it takes a first word for a magic unless a variable has that name, as deferred ones do."""
         namespace, engine = self.shell.user_ns, self.engine
-        names = [] if engine is None else engine.slots.deferred(_names(text))
+        names = [] if engine is None else engine.slots.deferred(names_in(text))
         stand_ins = [n for n in names if n not in namespace]
         namespace.update(dict.fromkeys(stand_ins))
         try:
@@ -179,72 +182,6 @@ class ProvcrtKernel(IPythonKernel):  # type: ignore[misc]
         finally:
             for name in stand_ins:
                 namespace.pop(name, None)
-
-    def _replay(
-        self, engine: Engine, record: Record, code: str, cell: str, expressions: dict[str, str], history: bool
-    ) -> dict[str, Any] | None:
-        """Show a hit; None if its output is lost after all."""
-        shell = self.shell
-        try:
-            messages = engine.shown(record)
-            if messages is None:
-                return None
-            count = shell.execution_count
-            # without history the count stays, and the cell goes by the number of the one before
-            number = count if history else count - 1
-            with _uninterrupted():
-                report = engine.replay(record, cell, number)
-        except CannotReplay as error:
-            self._warn(f"{error}; the cell runs")
-            return None
-        except Exception as error:
-            engine.suspect("a record that was replayed in part")
-            self._warn(f"a record cannot be replayed: {type(error).__name__}: {error}; the cell runs")
-            return None
-        self._say_notices(engine)
-        try:
-            if history:
-                shell.history_manager.store_inputs(count, code, code)
-            for message in messages:
-                self._send(message, number)
-                if message.type == "execute_result":
-                    self._note_result(number, replayed=True)
-                    text = dict(message.content["data"]).get("text/plain")  # type: ignore[call-overload]
-                    shell.history_manager.output_hist_reprs[count] = text
-            if history:
-                shell.history_manager.store_output(count)
-                shell.execution_count += 1
-            self._note(report)
-            reply: dict[str, Any] = {
-                "status": "ok",
-                "execution_count": number,
-                "payload": list(record.payload),
-                "user_expressions": {},
-            }
-            if record.error is not None:
-                name, value, traceback = record.error
-                reply |= {"status": "error", "ename": name, "evalue": value, "traceback": list(traceback)}
-            elif expressions:
-                engine.ensure(_names(" ".join(expressions.values())))
-                reply["user_expressions"] = shell.user_expressions(expressions)
-        except (Exception, KeyboardInterrupt) as error:
-            self._warn(f"a replayed cell may be shown incompletely: {type(error).__name__}: {error}")
-            reply = {"status": "ok", "execution_count": count, "payload": [], "user_expressions": {}}
-        return reply
-
-    def _send(self, message: Shown, count: int) -> None:
-        content = dict(message.content)
-        if message.type == "execute_result":
-            content["execution_count"] = count
-        self.session.send(
-            self.iopub_socket,
-            message.type,
-            content,
-            self.get_parent("shell"),
-            ident=self.topic(message.type),
-            buffers=list(message.buffers) or None,
-            metadata=dict(message.metadata),
-        )
 
     def topic(self, kind: str) -> bytes:
         """The iopub topic of a message type."""
@@ -260,18 +197,18 @@ class ProvcrtKernel(IPythonKernel):  # type: ignore[misc]
             recomputed: tuple[int, ...] = ()
             try:
                 if source.earlier:
-                    self._bring_results(engine)
+                    self.results.bring(engine)
                 recomputed = engine.prepare(source)
             except CannotRebuild as error:
-                self._warn(str(error))
-            self._say_notices(engine)
+                self.notices.warn(str(error))
+            self.notices.of(engine)
             self._flush()
             engine.begin(source, cell, count, reason, recomputed)
             begun = True
         except KeyboardInterrupt:
             return self._interrupted()
         except Exception as error:
-            self._warn(f"this cell is not recorded: {type(error).__name__}: {error}")
+            self.notices.warn(f"this cell is not recorded: {type(error).__name__}: {error}")
         parent = self.get_parent("shell")["header"]["msg_id"]
         reply: dict[str, Any] = {}
         failure: BaseException | None = None
@@ -279,19 +216,19 @@ class ProvcrtKernel(IPythonKernel):  # type: ignore[misc]
         with self.session.recording(parent) as recorder:
             try:
                 reply = await run(code)
-                self._note_result(count)
+                self.results.executed(count)
                 self._flush()
             except BaseException as error:
                 failure = error
         if begun:
             try:
-                with _uninterrupted():
+                with uninterrupted():
                     report = engine.finish(self._outcome(recorder, reply, failure, tasks, count))
                 self._note(report)
             except (Exception, KeyboardInterrupt) as error:
                 engine.suspect("a cell that could not be observed")
-                self._warn(f"this cell is not recorded: {type(error).__name__}: {error}")
-        self._say_notices(engine)
+                self.notices.warn(f"this cell is not recorded: {type(error).__name__}: {error}")
+        self.notices.of(engine)
         if failure is not None:
             raise failure
         return reply
@@ -335,47 +272,27 @@ class ProvcrtKernel(IPythonKernel):  # type: ignore[misc]
             if _OUR_MAGIC.match(code) and not expressions:
                 return dict(await run())
             source = read_source(text, self._transform, context=CONTEXT) if text.strip() else Source(text, "")
-            if source.earlier or source.wildcard or any(n.startswith("_") for n in _names(text)):
-                self._bring_results(engine)
-            names = set(_names(text)) | source.reads if not source.wildcard else set(engine.slots.names())
+            if source.earlier or source.wildcard or any(n.startswith("_") for n in names_in(text)):
+                self.results.bring(engine)
+            names = set(names_in(text)) | source.reads if not source.wildcard else set(engine.slots.names())
             engine.ensure(names)
         except KeyboardInterrupt:
             return self._interrupted()
         except Exception as error:
-            self._warn(f"earlier state could not be brought back: {error}")
-        self._say_notices(engine)
+            self.notices.warn(f"earlier state could not be brought back: {error}")
+        self.notices.of(engine)
         before = variables(self.shell.user_ns, engine.hidden)
         try:
             count = self.shell.execution_count
             reply = dict(await run())
             if code.strip() and not silent:
-                self._note_result(count)
+                self.results.executed(count)
             return reply
         finally:
             try:
                 engine.absorb(source, before)
             except Exception as error:
-                self._warn(f"what changed is not known: {type(error).__name__}: {error}")
-
-    def _bring_results(self, engine: Engine) -> None:
-        """Results of replayed cells come to ``Out``, ``_n`` and ``_``, in the order of their cells."""
-        found = engine.results()
-        namespace, hook = self.shell.user_ns, self.shell.displayhook
-        known = namespace["_oh"]
-        for key, value in found.items():
-            known[key] = namespace[f"_{key}"] = value
-        for name, (key, value) in zip(("_", "__", "___"), reversed(self._latest), strict=False):
-            if value or key in known:
-                setattr(hook, name, value[0] if value else known[key])
-                namespace[name] = getattr(hook, name)
-
-    def _note_result(self, key: int, *, replayed: bool = False) -> None:
-        """A cell displayed a result: it is the latest, loaded or not."""
-        last = self.shell.last_execution_result
-        if replayed:
-            self._latest.append((key, ()))
-        elif last is not None and last.result is not None:
-            self._latest.append((key, (last.result,)))
+                self.notices.warn(f"what changed is not known: {type(error).__name__}: {error}")
 
     def _interrupted(self) -> dict[str, Any]:
         content = {
@@ -421,42 +338,19 @@ class ProvcrtKernel(IPythonKernel):  # type: ignore[misc]
         return metadata
 
     def do_complete(self, code: str, cursor_pos: int) -> Any:
-        self._ensure_quietly(re.findall(r"([^\W\d]\w*)\s*[.\[(]", code))
-        self._ensure_quietly(self._light_names(code[:cursor_pos]))
+        if self.engine is not None:
+            self._ensure_quietly(wanted_for_completion(self.engine, code, code[:cursor_pos]))
         reply = super().do_complete(code, cursor_pos)
-        engine = self.engine
-        if engine is not None and isinstance(reply, dict):
-            prefix = re.search(r"(?<![\w.])[^\W\d]\w*\Z", code[:cursor_pos])
-            if prefix:
-                missing = [
-                    n for n in engine.slots.deferred(engine.slots.names()) if n.startswith(prefix.group())
-                ]
-                missing = [n for n in missing if n not in reply["matches"]]
-                if missing and (not reply["matches"] or reply["cursor_start"] == prefix.start()):
-                    reply["matches"] = [*reply["matches"], *missing]
-                    reply["cursor_start"], reply["cursor_end"] = prefix.start(), cursor_pos
+        if self.engine is not None and isinstance(reply, dict):
+            return complete(self.engine, reply, code[:cursor_pos])
         return reply
 
-    def _light_names(self, code: str) -> list[str]:
-        """Deferred names that the word before the cursor may become and that are quickly loaded."""
-        word, engine = re.search(r"(?<![\w.])[^\W\d]\w*\Z", code), self.engine
-        if word is None or engine is None:
-            return []
-        names = [n for n in engine.slots.deferred(engine.slots.names()) if n.startswith(word.group())]
-        return [n for n in names if (s := engine.slots.get(n)) and s.state.kept and s.state.size < _LIGHT]
-
     def do_inspect(self, code: str, cursor_pos: int, detail_level: int = 0, omit_sections: Any = ()) -> Any:
-        self._ensure_quietly(_names(code))
+        self._ensure_quietly(names_in(code))
         return super().do_inspect(code, cursor_pos, detail_level, omit_sections)
 
     async def do_debug_request(self, msg: dict[str, Any]) -> Any:
-        if self.engine is not None and msg.get("command") in (
-            "evaluate",
-            "variables",
-            "inspectVariables",
-            "richInspectVariables",
-            "setVariable",
-        ):
+        if self.engine is not None and msg.get("command") in DEBUGGER:
             self._ensure_quietly(self.engine.slots.names())
             self.engine.suspect("the debugger")
         return await super().do_debug_request(msg)
@@ -498,41 +392,13 @@ class ProvcrtKernel(IPythonKernel):  # type: ignore[misc]
             except Exception:
                 continue  # a stream that a user put there may do anything
 
-    def _warn(self, line: str) -> None:
-        print(f"provcrt: {line}", file=sys.stderr, flush=True)
-
-    def _say_notices(self, engine: Engine) -> None:
-        while engine.notices:
-            line = engine.notices.pop(0)
-            if line not in self._said:
-                self._said.add(line)
-                self._warn(line)
-        while engine.store.damaged:
-            self._warn(engine.store.damaged.pop(0))
-
     def _say_once(self) -> None:
-        if self._why_off and self._why_off not in self._said:
-            self._said.add(self._why_off)
-            self._warn(f"cells run, but are not recorded: {self._why_off}")
-        if self.tracer is not None and self.tracer.mechanism == "none" and "none" not in self._said:
-            self._said.add("none")
-            self._warn(
+        if self._why_off:
+            self.notices.once(f"cells run, but are not recorded: {self._why_off}")
+        if self.tracer is not None and self.tracer.mechanism == "none":
+            self.notices.once(
                 f"processes cannot be traced here, so only cells that touch no file are recorded: {self.tracer.reason}"
             )
-
-
-@contextmanager
-def _uninterrupted() -> Iterator[None]:
-    """Hold SIGINT back while the tables are in between; it arrives when they are whole."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _names(text: str) -> list[str]:
-    return list(dict.fromkeys(_NAME.findall(text)))
 
 
 def _tasks() -> set[Any]:
