@@ -362,7 +362,7 @@ def test_ways_round_the_filter(tmp_path: Path) -> None:
         import ctypes, errno, mmap
         libc = ctypes.CDLL(None, use_errno=True)
         code = mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
-        code.write(bytes.fromhex("53 b8 05000000 31db cd80 5b c3"))  # open(NULL) by int 0x80
+        code.write(bytes.fromhex("53 b8 05000000 31db 31c9 31d2 cd80 5b c3"))  # open(NULL, 0, 0) by int 0x80
         call = ctypes.CFUNCTYPE(ctypes.c_int)(ctypes.addressof(ctypes.c_char.from_buffer(code)))
         with span("ring"):
             assert libc.syscall(425, 1, None) == -1
