@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+pytestmark = pytest.mark.usefixtures("mechanism")
+
+
 @pytest.fixture
 def world(tmp_path: Path) -> Path:
     """A folder with an old file, an old directory and links, in a place that resolves to itself."""

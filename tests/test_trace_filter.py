@@ -93,7 +93,7 @@ def test_what_is_let_pass_by_its_arguments(
 def test_other_doors(tables: Machine) -> None:
     program = bpf.program(tables)
     foreign, numbers = tables.foreign
-    assert all(verdict(program, number, foreign) == bpf.NOTIFY for number in numbers)
+    assert all(verdict(program, number, foreign) == bpf.NOTIFY | bpf.FOREIGN for number in numbers)
     assert verdict(program, 1, foreign) == bpf.ALLOW
     assert verdict(program, 2, 0xDEAD) == bpf.ALLOW
     if tables.name == "x86_64":

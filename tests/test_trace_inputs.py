@@ -95,10 +95,13 @@ for line in sys.stdin:
 class Kernel:
     """A traced kernel process that performs operations on demand."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, mechanism: str) -> None:
         self.root = folder.resolve()
         command = [sys.executable, str(script(SERVER, folder))]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        environ = {**os.environ, "PROVCRT_TRACER": mechanism}
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environ
+        )
 
     def perform(self, folder: Path, operations: list[list[str]]) -> tuple[list[str], Span]:
         assert self.process.stdin is not None
@@ -119,9 +122,9 @@ class Kernel:
         return folder
 
 
-@pytest.fixture(scope="module")
-def kernel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kernel]:
-    kernel = Kernel(tmp_path_factory.mktemp("inputs"))
+@pytest.fixture(scope="module", params=["seccomp", "ptrace"])
+def kernel(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kernel]:
+    kernel = Kernel(tmp_path_factory.mktemp("inputs"), request.param)
     yield kernel
     assert kernel.process.stdin is not None
     kernel.process.stdin.close()

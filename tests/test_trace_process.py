@@ -14,6 +14,8 @@ from tracing import by_path, children, flags, script, spans_of, start, traced
 
 from provcrt_kernel.trace import attach, decode
 
+pytestmark = pytest.mark.usefixtures("mechanism")
+
 
 def until(condition: object, seconds: float = 20.0) -> None:
     """Wait for a condition."""
@@ -133,7 +135,8 @@ def test_the_kernel_dies_with_who_started_the_keeper(tmp_path: Path, ready: Path
     until(lambda: not alive(kernel))
 
 
-def test_a_dead_supervisor_loses_no_call(tmp_path: Path, ready: Path) -> None:
+def test_a_dead_supervisor_loses_no_call(tmp_path: Path, ready: Path, mechanism: str) -> None:
+    """By ptrace nothing can take over, and the kernel dies instead of computing on with failed calls."""
     body = (
         f"folder = {str(tmp_path)!r}"
         + """
@@ -154,6 +157,9 @@ with span("after"):
     supervisor, _ = family(process, ready)
     until((tmp_path / "2.200").exists)
     os.kill(supervisor, signal.SIGKILL)
+    if mechanism == "ptrace":
+        assert process.wait(60) == -9
+        return
     assert process.wait(60) == 0
     hit, after = spans_of(tmp_path)
     assert not hit.complete
@@ -163,7 +169,7 @@ with span("after"):
     assert [p.argv for p in after.processes] == [("ls", "/")]
 
 
-def test_a_dead_supervisor_keeps_no_large_file_waiting(tmp_path: Path, ready: Path) -> None:
+def test_a_dead_supervisor_keeps_no_large_file_waiting(tmp_path: Path, ready: Path, mechanism: str) -> None:
     with open(tmp_path / "big", "wb") as file:
         file.truncate(8 << 30)  # seconds to hash
     body = f"""
@@ -176,6 +182,9 @@ with span("hit"):
     until((tmp_path / "started").exists)
     time.sleep(0.2)
     os.kill(supervisor, signal.SIGKILL)
+    if mechanism == "ptrace":
+        assert process.wait(30) == -9
+        return
     assert process.wait(30) == 0
     (hit,) = spans_of(tmp_path)
     assert not hit.complete
@@ -207,15 +216,41 @@ def test_nested(tmp_path: Path) -> None:
     inner = tmp_path / "inner"
     inner.mkdir()
     path = script(
-        "assert tracer.mechanism == 'none'; print(tracer.reason)\nwith span('i'): pass", inner, untraced=True
+        """
+        os.path.exists("/before")
+        with span("first"):
+            open("/etc/hostname").close()
+            subprocess.run(["sh", "-c", "(cat /etc/passwd) >/dev/null; true"], check=True)
+        os.path.exists("/between")
+        with span("second"):
+            os.path.exists("/second")
+            open("/etc/hostname").close()
+        """,
+        inner,
+        mechanism="joined",
     )
-    (outer,) = traced(
-        f"with span('o'):\n    subprocess.run([sys.executable, {str(path)!r}], check=True)", tmp_path
+    outer, after = traced(
+        f"""
+        with span("outer"):
+            os.path.exists("/outer")
+            subprocess.run([sys.executable, {str(path)!r}], check=True)
+        with span("after"):
+            os.path.exists("/after")
+        """,
+        tmp_path,
     )
-    assert outer.complete
-    (span,) = spans_of(inner)
-    assert not span.complete
-    assert "EBUSY" in span.problems[0]
+    first, second = spans_of(inner)
+    assert all(span.complete for span in (outer, after, first, second)), (outer.problems, first.problems)
+    asked = {"/before", "/between", "/second", "/outer", "/after", "/etc/hostname", "/etc/passwd"}
+    assert asked & by_path(first).keys() == {"/etc/hostname", "/etc/passwd"}
+    assert asked & by_path(second).keys() == {"/etc/hostname", "/second"}
+    assert asked & by_path(outer).keys() == asked - {"/after"}
+    assert asked & by_path(after).keys() == {"/after"}
+    assert by_path(first)["/etc/hostname"].by_kernel
+    assert by_path(first)["/etc/passwd"].by_child
+    assert by_path(outer)["/etc/hostname"].by_child
+    assert [process.argv[0] for process in first.processes] == ["sh", "cat"]
+    assert not [path for path in by_path(outer) if "provcrt-" in path]
 
 
 def test_without_a_supervisor() -> None:

@@ -24,7 +24,8 @@ def main():
         with open({out!r} + f"/span-{{count}}", "wb") as file:
             file.write(encode(span))
     tracer = attach(ignore={ignore!r})
-    assert {untraced!r} or tracer.mechanism == "seccomp", tracer.reason
+    wanted = {mechanism!r} or os.environ.get("PROVCRT_TRACER", "seccomp")
+    assert tracer.mechanism == wanted, (tracer.mechanism, tracer.reason)
     class Spanned:
         def __init__(self, name): self.name = name
         def __enter__(self): tracer.begin(self.name)
@@ -36,13 +37,16 @@ supervise(main)
 """
 
 
-def script(body: str, folder: Path, ignore: tuple[str, ...] = (), untraced: bool = False) -> Path:
-    """Write the script whose `body` opens spans by ``with span(name):``; return its path."""
+def script(body: str, folder: Path, ignore: tuple[str, ...] = (), mechanism: str = "") -> Path:
+    """Write the script whose `body` opens spans by ``with span(name):``; return its path.
+
+    It checks that it is traced by `mechanism`, or by the one that the environment asks for.
+    """
     out = folder / "spans"
     out.mkdir(exist_ok=True)
     path = folder / "script.py"
     text = textwrap.indent(textwrap.dedent(body), "    ")
-    path.write_text(SCRIPT.format(out=str(out), ignore=list(ignore), body=text, untraced=untraced))
+    path.write_text(SCRIPT.format(out=str(out), ignore=list(ignore), body=text, mechanism=mechanism))
     return path
 
 

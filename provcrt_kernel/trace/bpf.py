@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 NOTIFY = 0x7FC00000
+TRACE = 0x7FF00000
+FOREIGN = 1  # in the low bits of an action: the call is that of a 32-bit program
 ALLOW = 0x7FFF0000
 ERRNO = 0x00050000
 
@@ -27,16 +29,23 @@ _X32 = 0x40000000
 Line = tuple[int, int, int, int]  # code, jump if true, jump if false, constant
 
 
-def program(machine: c.Machine) -> bytes:
-    """Return the filter for an architecture as an array of ``struct sock_filter`` (8 bytes each)."""
+def program(machine: c.Machine, action: int = NOTIFY) -> bytes:
+    """Return the filter for an architecture as an array of ``struct sock_filter`` (8 bytes each).
+
+    Parameters
+    ----------
+    machine : Machine
+    action : int
+        What becomes of the calls in its table: `NOTIFY` or `TRACE`.
+    """
     own = [(_LOAD, 0, 0, _NR)]
     if machine.name == "x86_64":  # its x32 numbers reach the same calls by another door
         own += [(_JGE, 0, 1, _X32), _ret(ERRNO | errno.ENOSYS)]
-    leaves: dict[int, list[Line]] = {nr: _leaf(call) for nr, call in machine.calls.items()}
+    leaves: dict[int, list[Line]] = {nr: _leaf(call, _ret(action)) for nr, call in machine.calls.items()}
     leaves |= {nr: [_ret(ERRNO | errno.ENOSYS)] for nr in machine.refused}
     own += _search(sorted(leaves.items()))
     lines = [(_LOAD, 0, 0, _ARCH), (_JEQ, 0, 1, machine.audit), (_JA, 0, 0, 0)]
-    foreign = _foreign(*machine.foreign)
+    foreign = _foreign(*machine.foreign, _ret(action | FOREIGN))
     lines[2] = (_JA, 0, 0, len(foreign))
     return b"".join(struct.pack("=HBBI", *line) for line in [*lines, *foreign, *own])
 
@@ -49,8 +58,8 @@ def _low(argument: int) -> int:
     return 16 + 8 * argument  # little endian: the low word comes first
 
 
-def _leaf(call: c.Call) -> list[Line]:
-    notify, allow = _ret(NOTIFY), _ret(ALLOW)
+def _leaf(call: c.Call, notify: Line) -> list[Line]:
+    allow = _ret(ALLOW)
     if call.quiet == "thread":
         return [(_LOAD, 0, 0, _low(0)), (_JSET, 0, 1, c.CLONE_THREAD), allow, notify]
     if (
@@ -102,7 +111,7 @@ def _search(leaves: Sequence[tuple[int, list[Line]]]) -> list[Line]:
     return [(_JGE, 0, 1, pivot), (_JA, 0, 0, len(left)), *left, *right]
 
 
-def _foreign(audit: int, numbers: Sequence[int]) -> list[Line]:
+def _foreign(audit: int, numbers: Sequence[int], notify: Line) -> list[Line]:
     tests: list[Line] = [(_JEQ, len(numbers) - place, 0, number) for place, number in enumerate(numbers)]
     # anything else than the 32-bit sibling is not known to exist on this machine
-    return [(_JEQ, 1, 0, audit), _ret(ALLOW), (_LOAD, 0, 0, _NR), *tests, _ret(ALLOW), _ret(NOTIFY)]
+    return [(_JEQ, 1, 0, audit), _ret(ALLOW), (_LOAD, 0, 0, _NR), *tests, _ret(ALLOW), notify]

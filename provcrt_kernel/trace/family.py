@@ -11,6 +11,7 @@ import os
 import select
 import threading
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 from provcrt_kernel.trace.ledger import CHILD, KERNEL
@@ -63,7 +64,8 @@ class Family:
         own = pid == self.kernel
         task = Task(pid, parent if mother else 0, KERNEL if own else CHILD, 0 if own else self.serial)
         task.images.append((task.born, image_now(pid)))
-        task.foreign = mother is not None and mother.foreign
+        if mother is not None:
+            task.foreign, task.guests = mother.foreign, mother.guests
         self.tasks[pid] = task
         self._forks -= not own
         self.adopted(task)
@@ -112,26 +114,30 @@ class Vigil:
 
     Parameters
     ----------
-    family : Family
     lock : threading.RLock
-        Held while the family is told.
+        Held while a family is told.
     """
 
-    def __init__(self, family: Family, lock: threading.RLock) -> None:
-        self._family = family
+    def __init__(self, lock: threading.RLock) -> None:
         self._lock = lock
         self._epoll = select.epoll()
-        self._watched: dict[int, Task] = {}
-        family.adopted = self._adopt
+        self._watched: dict[int, tuple[Family, Task]] = {}
+
+    def start(self) -> None:
+        """Begin to wait."""
         threading.Thread(target=self._watch, name="vigil", daemon=True).start()
 
-    def _adopt(self, task: Task) -> None:
+    def watch(self, family: Family) -> None:
+        """Tell a family of its dead from now on."""
+        family.adopted = partial(self._adopt, family)
+
+    def _adopt(self, family: Family, task: Task) -> None:
         try:
             pidfd = os.pidfd_open(task.pid)
         except ProcessLookupError:  # it was killed in the middle of its first call
             task.ended = time.time()
             return
-        self._watched[pidfd] = task
+        self._watched[pidfd] = family, task
         self._epoll.register(pidfd, select.EPOLLIN)
 
     def _watch(self) -> None:
@@ -139,7 +145,7 @@ class Vigil:
             for pidfd, _ in self._epoll.poll():
                 with contextlib.suppress(KeyError, OSError):
                     self._epoll.unregister(pidfd)
-                    task = self._watched.pop(pidfd)
+                    family, task = self._watched.pop(pidfd)
                     os.close(pidfd)
                     with self._lock:
-                        self._family.bury(task)
+                        family.bury(task)

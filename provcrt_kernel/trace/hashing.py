@@ -13,11 +13,10 @@ import time
 from typing import TYPE_CHECKING
 
 from provcrt_kernel.store.digest import digest_file
-from provcrt_kernel.trace import notify
 
 if TYPE_CHECKING:
     import mmap
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from provcrt_kernel.trace.ledger import Entry
 
@@ -32,13 +31,14 @@ class Hashing:
 
     Parameters
     ----------
-    listener : int
     page : mmap
         The shared page.
+    resume : callable
+        Lets the call of a notice go on; from any thread.
     """
 
-    def __init__(self, listener: int, page: mmap.mmap) -> None:
-        self._listener = listener
+    def __init__(self, page: mmap.mmap, resume: Callable[[int], None]) -> None:
+        self._resume = resume
         self._slots = memoryview(page)[_FIRST : _FIRST + 8 * _SLOTS].cast("Q")
         self._work: queue.SimpleQueue[tuple[int, list[Entry]]] = queue.SimpleQueue()
         self._workers = 0
@@ -102,7 +102,7 @@ class Hashing:
 
     def _release(self, slot: int) -> None:
         notice, self._slots[slot] = self._slots[slot], 0
-        notify.resume(self._listener, notice)
+        self._resume(notice)
 
 
 def _hash(entry: Entry) -> None:

@@ -233,6 +233,13 @@ class Ledger:
         self._changed.setdefault(head, {})[name] = entry
         return [entry] if seen is not None and stat.S_ISREG(seen.st_mode) else []
 
+    def drop(self, folder: bytes) -> None:
+        """Forget a folder and what is below it: it is nobody's input after all."""
+        for path in [path for path in self.entries if path == folder or path.startswith(folder + b"/")]:
+            head, _, name = path.rpartition(b"/")
+            self._changed.get(head, {}).pop(name, None)
+            del self.entries[path]
+
     def close(self, look: Callable[[bytes], Look]) -> list[Access]:
         """Return the accesses, given how the world looks now."""
         return [

@@ -49,7 +49,25 @@ def become_subreaper() -> None:
 
 
 def install(machine: Machine) -> int:
-    """Install the filter in every thread of this process; return the listener's descriptor.
+    """Install the filter in every thread of this process; return the listener's descriptor."""
+    flags = _TSYNC | _NEW_LISTENER | _TSYNC_ESRCH
+    try:
+        return _install(machine, bpf.NOTIFY, flags | _WAIT_KILLABLE)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        return _install(machine, bpf.NOTIFY, flags)  # before Linux 5.19
+
+
+def install_for_ptrace(machine: Machine) -> None:
+    """Install the filter whose calls stop for the tracer that each thread of this process must have already."""
+    thread = _install(machine, bpf.TRACE, _TSYNC)
+    if thread:
+        raise OSError(errno.ESRCH, f"seccomp: thread {thread} has a filter of its own")
+
+
+def _install(machine: Machine, action: int, flags: int) -> int:
+    """Call seccomp(2), and return what it returns.
 
     Privileges are kept where the process may (CAP_SYS_ADMIN), else given up for good (NO_NEW_PRIVS), since
     an unprivileged filter could mislead a setuid program.
@@ -60,24 +78,18 @@ def install(machine: Machine) -> int:
         EBUSY where a listener is there already, ENOSYS or EINVAL where the kernel has none, EPERM where a
         container forbids it.
     """
-    code = bpf.program(machine)
+    code = bpf.program(machine, action)
     memory = ctypes.create_string_buffer(code, len(code))
     filter_ = _Program(len(code) // 8, ctypes.addressof(memory))
-    flags = _TSYNC | _NEW_LISTENER | _TSYNC_ESRCH
 
-    def seccomp(more: int) -> int:
-        return int(libc.syscall(machine.seccomp, _SET_MODE_FILTER, flags | more, ctypes.byref(filter_)))
+    def seccomp() -> int:
+        return int(libc.syscall(machine.seccomp, _SET_MODE_FILTER, flags, ctypes.byref(filter_)))
 
-    listener = seccomp(_WAIT_KILLABLE)
-    if listener < 0 and ctypes.get_errno() == errno.EACCES:
+    result = seccomp()
+    if result < 0 and ctypes.get_errno() == errno.EACCES:
         _check(libc.prctl(_NO_NEW_PRIVS, 1, 0, 0, 0), "prctl")
-        listener = seccomp(_WAIT_KILLABLE)
-    if listener < 0 and ctypes.get_errno() == errno.EINVAL:  # before Linux 5.19
-        listener = seccomp(0)
-        if listener < 0 and ctypes.get_errno() == errno.EACCES:
-            _check(libc.prctl(_NO_NEW_PRIVS, 1, 0, 0, 0), "prctl")
-            listener = seccomp(0)
-    return _check(listener, "seccomp")
+        result = seccomp()
+    return _check(result, "seccomp")
 
 
 def take_descriptor(pid: int, number: int) -> int:

@@ -40,6 +40,12 @@ class Quiet:
         self._exact = frozenset(exact)
         self._prefixes = tuple(prefixes)
 
+    def add(self, folder: str) -> None:
+        """Drop accesses of a folder, and of what is below it, as well."""
+        raw = os.fsencode(folder)
+        self._exact |= {raw}
+        self._prefixes += (raw + b"/",)
+
     def __call__(self, path: bytes) -> bool:
         """Say whether accesses of a real path are dropped."""
         if path.startswith(self._prefixes) or path in self._exact:

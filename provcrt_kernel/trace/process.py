@@ -16,6 +16,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import queue
 import select
 import shutil
 import signal
@@ -25,14 +26,16 @@ import time
 import traceback
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from provcrt_kernel.trace import notify
+from provcrt_kernel.trace import barriers, notify
 from provcrt_kernel.trace.calls import machine
 from provcrt_kernel.trace.tracer import Link
 
 if TYPE_CHECKING:
     import mmap
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
+    from provcrt_kernel.trace.calls import Machine
+    from provcrt_kernel.trace.stops import Stops
     from provcrt_kernel.trace.supervisor import Supervisor
 
 _MESSAGE = 1 << 20
@@ -51,7 +54,10 @@ def supervise(main: Callable[[], None]) -> NoReturn:
     main : callable
         What the kernel process runs; it may call `attach`.
     """
-    status = Keeper(main).run()
+    keeper = Keeper(main)
+    status = keeper.run()
+    if keeper.last:  # it ended in a span, which nobody asks for
+        shutil.rmtree(os.path.dirname(keeper.last), ignore_errors=True)
     _end_as(status)
 
 
@@ -167,10 +173,9 @@ class Keeper:
             os._exit(1)
         with contextlib.suppress(ChildProcessError):
             os.waitpid(self._supervisor, 0)
-        if self._listener >= 0:
-            supervisor = _make(self._listener, self._page, self._kernel, self._setup)
-            supervisor.take_over("the supervisor died and was replaced: what happened meanwhile is unknown")
-            supervisor.start()
+        if self._listener >= 0:  # else K died with S, or never was traced
+            why = "the supervisor died and was replaced: what happened meanwhile is unknown"
+            _listen(self._listener, self._page, self._kernel, self._setup, after=why)
         poll = select.poll()
         poll.register(waker, select.POLLIN)
         while True:
@@ -192,7 +197,7 @@ class Keeper:
         if self._listener < 0 or _hung_up(self._listener, 0) or os.fork() != 0:
             return
         os.setsid()
-        _make(self._listener, self._page, self._kernel, self._setup).start()
+        _listen(self._listener, self._page, self._kernel, self._setup)
         _hung_up(self._listener, None)
         os._exit(0)
 
@@ -253,6 +258,9 @@ class _House:
         self._setup: dict[str, Any] = {}
         self._last = ""
         self._listener = -1
+        self._stops: Stops | None = None
+        self._exits: queue.SimpleQueue[tuple[int, int]] = queue.SimpleQueue()
+        self._host = ""
         self._ended = False
         self._epoll = select.epoll()
 
@@ -261,7 +269,7 @@ class _House:
         os.setsid()
         for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(ignored, signal.SIG_IGN)
-        waker = Waker(signal.SIGCHLD)
+        self._waker = waker = Waker(signal.SIGCHLD)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _HELD)
         notify.become_subreaper()
         assert self._keeper is not None
@@ -271,7 +279,7 @@ class _House:
         self._tell({"kernel": self._kernel})
         for number in (keeper.fileno(), link.fileno(), waker.fileno()):
             self._epoll.register(number, select.EPOLLIN)
-        from provcrt_kernel.trace import supervisor  # noqa: F401  imported while K imports its own
+        from provcrt_kernel.trace import listener, supervisor  # noqa: F401  imported while K imports its own
 
         while True:
             for number, _ in self._epoll.poll():
@@ -280,7 +288,7 @@ class _House:
                 except Exception:  # whatever it is, the others still need an answer
                     _complain()
             self._reap()
-            if self._ended and self._listener < 0:
+            if self._ended and self._listener < 0 and self._stops is None:
                 _remove(self._setup, self._last)
                 return 0
 
@@ -293,12 +301,14 @@ class _House:
         elif self._keeper is not None and number == self._keeper.fileno():
             self._keeper_gone()
         elif self._link is not None and number == self._link.fileno():
+            over = True
             try:
-                self._kernel_speaks(self._link)
+                over = self._kernel_speaks(self._link)
             finally:  # also where it failed: K is told by the end of file
-                self._epoll.unregister(self._link.fileno())
-                self._link.close()
-                self._link = None
+                if over:
+                    self._epoll.unregister(self._link.fileno())
+                    self._link.close()
+                    self._link = None
 
     def _tell(self, message: dict[str, Any], descriptors: tuple[int, ...] = ()) -> None:
         if self._keeper is not None:
@@ -322,31 +332,69 @@ class _House:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
 
-    def _kernel_speaks(self, link: socket.socket) -> None:
+    def _kernel_speaks(self, link: socket.socket) -> bool:
+        """Do what K asks for; say whether that was its last word."""
         try:
             data = link.recv(_MESSAGE)
         except OSError:
             data = b""
         if not data:
-            return  # it does not want to be traced, or has ended
-        self._setup = setup = json.loads(data)
+            return True  # it does not want to be traced, or has ended
+        message = json.loads(data)
+        if "joined" in message:  # the supervisor of an outer kernel keeps its spans
+            self._host = message["joined"]
+            return True
+        if "failed" in message:  # its filter could not be installed; it may ask for something else
+            if self._stops is not None:
+                self._stops.let_go()
+            self._supervisor = None
+            return False
+        self._setup = message
+        return self._trace(link) if message["mechanism"] == "ptrace" else self._listen(link)
+
+    def _listen(self, link: socket.socket) -> bool:
         try:
-            os.close(notify.take_descriptor(self._kernel, int(setup["probe"])))
+            os.close(notify.take_descriptor(self._kernel, int(self._setup["probe"])))
             with open(f"/proc/{self._kernel}/mem", "rb"):
                 pass
         except OSError as error:
             link.send(json.dumps({"no": str(error)}).encode())
-            return
+            return False
         link.send(b'{"ready": true}')
         listener = self._find_listener(link)
         if listener < 0:
-            return
-        self._tell({"setup": setup}, (listener,))
-        self._supervisor = _make(listener, self._page, self._kernel, setup)
-        self._supervisor.start()
+            return False
+        self._tell({"setup": self._setup}, (listener,))
+        self._supervisor = _listen(listener, self._page, self._kernel, self._setup)
         self._listener = listener
         self._epoll.register(listener, 0)  # it hangs up when the last traced task is gone
         link.send(b'{"ok": true}')
+        return True
+
+    def _trace(self, link: socket.socket) -> bool:
+        """Seize K, whose filter makes it stop for us."""
+        try:
+            from provcrt_kernel.trace.stops import Stops
+
+            stops = Stops(_tables(), self._tell_exit)
+            supervisor = _supervise(self._page, stops.resume, self._kernel, self._setup)
+            # each stop raises SIGCHLD; from here on nobody but `stops` may wait, and it tells who ended
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            self._stops = stops
+            stops.start(supervisor, self._kernel)
+            with open(f"/proc/{self._kernel}/mem", "rb"):
+                pass
+        except (OSError, ImportError) as error:
+            link.send(json.dumps({"no": str(error)}).encode())
+            return False
+        self._supervisor = supervisor
+        self._tell({"setup": self._setup})
+        link.send(b'{"ready": true}')
+        return False  # it may have to say that its filter could not be installed
+
+    def _tell_exit(self, pid: int, status: int) -> None:
+        self._exits.put((pid, status))
+        self._waker.wake()
 
     def _find_listener(self, link: socket.socket) -> int:
         """Wait until K has installed its filter, and take the listener; -1 where it says that it failed.
@@ -368,15 +416,31 @@ class _House:
                 return -1
 
     def _reap(self) -> None:
-        with contextlib.suppress(ChildProcessError):
-            while True:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-                if pid == 0:
-                    return
-                if pid == self._kernel:
-                    self._ended = True
-                    self._last = self._supervisor.last_span() if self._supervisor is not None else ""
-                    self._tell({"exit": status, "last": self._last})
+        for pid, status in self._ends():
+            if pid == self._kernel:
+                self._ended = True
+                self._last = self._supervisor.last_span() if self._supervisor is not None else self._hosted()
+                self._tell({"exit": status, "last": self._last})
+
+    def _ends(self) -> Iterator[tuple[int, int]]:
+        """Yield pid and wait status of children that have ended."""
+        if self._stops is None:
+            with contextlib.suppress(ChildProcessError):
+                while (end := os.waitpid(-1, os.WNOHANG))[0]:
+                    yield end
+            return
+        while not self._exits.empty():
+            pid, status = self._exits.get()
+            if pid == 0:
+                self._stops = None
+            yield pid, status
+
+    def _hosted(self) -> str:
+        """Ask whoever keeps K's spans for the one that it ended in; return the file, or nothing."""
+        file = f"{self._host}/{barriers.ENDED}"
+        if self._host:
+            os.access(os.fsdecode(barriers.LAST) + self._host, os.F_OK)
+        return file if self._host and os.path.exists(file) else ""
 
 
 def _complain() -> None:
@@ -384,13 +448,36 @@ def _complain() -> None:
         traceback.print_exc()
 
 
-def _make(listener: int, page: mmap.mmap, kernel: int, setup: dict[str, Any]) -> Supervisor:
-    from provcrt_kernel.trace.supervisor import Supervisor
-
+def _tables() -> Machine:
     tables = machine()
     assert tables is not None
-    rundir, ignore = setup["rundir"], setup["ignore"]
-    return Supervisor(listener, page, kernel, rundir=rundir, ignore=ignore, machine=tables)
+    return tables
+
+
+def _supervise(
+    page: mmap.mmap, resume: Callable[[int], None], kernel: int, setup: dict[str, Any]
+) -> Supervisor:
+    from provcrt_kernel.trace.supervisor import Supervisor
+
+    supervisor = Supervisor(
+        page, resume, kernel, rundir=setup["rundir"], ignore=setup["ignore"], machine=_tables()
+    )
+    supervisor.start()
+    return supervisor
+
+
+def _listen(
+    descriptor: int, page: mmap.mmap, kernel: int, setup: dict[str, Any], *, after: str = ""
+) -> Supervisor:
+    """Supervise by a listener; `after` says why somebody else does not any more."""
+    from provcrt_kernel.trace.listener import Listener
+
+    listener = Listener(descriptor, page)
+    supervisor = _supervise(page, listener.resume, kernel, setup)
+    if after:
+        supervisor.take_over(after)
+    listener.start(supervisor)
+    return supervisor
 
 
 class Waker:
@@ -414,6 +501,11 @@ class Waker:
     def fileno(self) -> int:
         """Return the end to wait for."""
         return self.descriptors[0]
+
+    def wake(self) -> None:
+        """Make it readable, from any thread."""
+        with contextlib.suppress(BlockingIOError):
+            os.write(self.descriptors[1], b"\0")
 
     def drain(self) -> None:
         """Make it unreadable again."""

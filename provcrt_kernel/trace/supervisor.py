@@ -1,52 +1,52 @@
-"""The supervisor's loop: receive a notice, decode it, let the call go on.
+"""The supervisor: takes calls one by one, has them decoded, and says which of them must wait.
 
-Promise: every call that is received is answered, whatever happens on the way; what could not be understood makes
-the span incomplete. One thread receives. Old content is hashed by workers, and only the call that waits for it is
-kept. Barriers come in band, as calls of the kernel process (see `tracer`). Source: seccomp_unotify(2).
+Promise: what could not be understood makes the spans incomplete and keeps nobody waiting. Where calls come from is
+not known here (see `listener` and `stops`). Old content is hashed by workers, and only the call that waits for it is
+kept. Barriers come in band, as calls of the kernel process (see `barriers`).
+
+A kernel process inside the family of another one cannot be watched by a second supervisor; it is a *guest* of this
+one: each call below it is decoded for its spans, too.
 """
 
 from __future__ import annotations
 
-import contextlib
-import errno
+import json
 import os
-import select
 import sys
 import threading
 import time
 import traceback
-from fcntl import ioctl
 from typing import TYPE_CHECKING
-from urllib.parse import unquote_to_bytes
 
 from provcrt_kernel.trace import notify
-from provcrt_kernel.trace.descriptors import Descriptors
-from provcrt_kernel.trace.family import Family, Vigil
+from provcrt_kernel.trace.barriers import ENDED, JOIN, JOINED, LAST, SETUP
+from provcrt_kernel.trace.family import Vigil
 from provcrt_kernel.trace.hashing import Hashing
 from provcrt_kernel.trace.ledger import Entry
-from provcrt_kernel.trace.paths import Quiet, look
-from provcrt_kernel.trace.span import Process, Span, encode
-from provcrt_kernel.trace.watch import Open, Watch
+from provcrt_kernel.trace.spans import Spans
+from provcrt_kernel.trace.tasks import state_of
 
 if TYPE_CHECKING:
     import mmap
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from provcrt_kernel.trace.calls import Machine
+    from provcrt_kernel.trace.tasks import Task
+    from provcrt_kernel.trace.watch import Notice, Open
 
 _KEPT: Sequence[Entry] = [Entry(b"", None)]  # stands for a call that is answered elsewhere
 _SWITCH = 0.0002  # seconds that the receiving thread waits for another one of ours; Python's default is 5 ms
 
 
 class Supervisor:
-    """Serves one listener.
+    """Watches one kernel process, its descendants, and its guests.
 
     Parameters
     ----------
-    listener : int
-        Descriptor of the seccomp listener; it is not closed here.
     page : mmap
         From `notify.shared_page`, shared with the successor.
+    resume : callable
+        Lets the call with a number go on that was kept; from any thread.
     kernel : int
         Pid of the kernel process.
     rundir : str
@@ -58,34 +58,35 @@ class Supervisor:
 
     def __init__(
         self,
-        listener: int,
         page: mmap.mmap,
+        resume: Callable[[int], None],
         kernel: int,
         *,
         rundir: str,
         ignore: Sequence[str],
         machine: Machine,
     ) -> None:
-        self._listener = listener
         self._page = page
+        self._resume = resume
         self._machine = machine
-        self._rundir = os.fsencode(rundir) + b"/"
-        self._quiet = Quiet([*ignore, rundir])
+        self._audit = machine.audit
         self._lock = threading.RLock()
-        self._family = Family(kernel)
-        self._watch = Watch(machine, self._family, self._rundir, self._barrier)
-        self._descriptors = Descriptors(self._quiet)
-        with contextlib.suppress(OSError):  # the kernel is gone already
-            self._descriptors.inherit(kernel)
-        self._hashing = Hashing(listener, page)
-        self._spans = 0
-        self._mend = ""
+        self._hashing = Hashing(page, resume)
+        self._vigil = Vigil(self._lock)
+        self._own = self._spans(kernel, rundir, ignore)
+        self._own.watch.hailed = self._hail
+        self._handlers = self._own.watch.table
+        self._guests: list[Spans] = []
+
+    def _spans(self, kernel: int, rundir: str, ignore: Sequence[str]) -> Spans:
+        spans = Spans(kernel, rundir=rundir, ignore=ignore, machine=self._machine, deliver=self._deliver)
+        self._vigil.watch(spans.family)
+        return spans
 
     def start(self) -> None:
-        """Serve in a thread, until the last traced task is gone."""
+        """Begin to watch who ends."""
         sys.setswitchinterval(_SWITCH)
-        Vigil(self._family, self._lock)
-        threading.Thread(target=self._serve, name="notices", daemon=True).start()
+        self._vigil.start()
 
     def take_over(self, why: str) -> None:
         """Answer what a dead predecessor left unanswered; the span that was open then is incomplete.
@@ -95,166 +96,124 @@ class Supervisor:
         why : str
             The line that this span will carry.
         """
-        self._mend = why
+        self._own.mend = why
         left = [notify.NOTICE.unpack_from(self._page)[0], *self._hashing.left()]
         for notice in filter(None, left):
-            notify.resume(self._listener, notice)
+            self._resume(notice)
         self._page[:] = bytes(notify.ROOM)
 
-    # -- the loop
+    # -- one call
 
-    def _serve(self) -> None:
-        notify.wake_in_step(self._listener)
-        listener, page, lock, audit = self._listener, self._page, self._lock, self._machine.audit
-        unpack, receive = notify.NOTICE.unpack_from, notify.receiver(listener, page)
-        answer = bytearray(notify.ANSWER.size)
-        pack, send, go_on = notify.ANSWER.pack_into, notify.SEND, notify.CONTINUE
-        handlers = self._watch.table
-        while True:
-            try:
-                receive()
-            except OSError as error:
-                if error.errno not in (errno.ENOENT, errno.EINTR):
-                    self._spoil(f"the listener failed: {error.strerror}")
-                    time.sleep(0.01)
-                elif self._finished():
-                    return
-                continue
-            notice = unpack(page)
-            waiting: Sequence[Entry] = ()
-            try:
-                with lock:
-                    if notice[4] != audit:
-                        self._watch.problem(
-                            f"process {notice[1]} is a 32-bit program: its calls are not watched"
-                        )
-                    else:
-                        waiting = handlers[notice[3]](notice)
-                    if waiting and (waiting is _KEPT or self._hashing.before(notice[0], waiting)):
-                        continue
-            except Exception as error:
-                call = self._machine.calls.get(notice[3])
-                self._spoil(
-                    f"{call.name if call else notice[3]} of {notice[1]}: {type(error).__name__}: {error}"
-                )
-            pack(answer, 0, notice[0], 0, 0, go_on)
-            try:
-                ioctl(listener, send, answer, True)
-            except OSError as error:
-                if error.errno != errno.ENOENT:
-                    self._spoil(f"a call could not be answered: {error.strerror}")
+    def keeps(self, notice: Notice) -> bool:
+        """Decode a call; return whether it must be kept, to be resumed later. Never raises."""
+        try:
+            with self._lock:
+                if notice[4] != self._audit:
+                    self._problem(f"process {notice[1]} is a 32-bit program: its calls are not watched")
+                    return False
+                waiting = self._handlers[notice[3]](notice)
+                if self._guests:
+                    waiting = self._for_guests(notice, waiting)
+                if not waiting:
+                    return False
+                return waiting is _KEPT or self._hashing.before(notice[0], waiting)
+        except Exception as error:
+            call = self._machine.calls.get(notice[3])
+            self.spoil(f"{call.name if call else notice[3]} of {notice[1]}: {type(error).__name__}: {error}")
+            return False
 
-    def _finished(self) -> bool:
-        poll = select.poll()
-        poll.register(self._listener, 0)
-        return any(event & (select.POLLHUP | select.POLLERR) for _, event in poll.poll(0))
+    def _for_guests(self, notice: Notice, waiting: Sequence[Entry]) -> Sequence[Entry]:
+        task = self._own.family.task(notice[1])
+        for guest in task.guests:
+            if task.pid == guest.house:
+                continue  # it only waits for the guest
+            more = guest.watch.table[notice[3]](notice)
+            if more is _KEPT:
+                return _KEPT
+            waiting = [*waiting, *more]
+        return waiting
 
-    def _spoil(self, line: str) -> None:
+    def spoil(self, line: str) -> None:
+        """Note that something was missed now, whoever it belongs to."""
         if os.environ.get("PROVCRT_DEBUG"):
             traceback.print_exc()
         with self._lock:
-            self._watch.problem(line)
+            self._problem(line)
 
-    # -- barriers
+    def _problem(self, line: str) -> None:
+        for spans in (self._own, *self._guests):
+            spans.watch.problem(line)
 
-    def _barrier(self, notice: tuple[int, ...], text: bytes) -> Sequence[Entry]:
-        rest = text[len(self._rundir) :]
-        if rest.startswith(b"begin/"):
-            self._begin(os.fsdecode(unquote_to_bytes(rest.rpartition(b"/")[2])))
-        elif rest.startswith(b"end-"):
-            span = self._close()
-            if self._hashing.busy():
-                # somebody's old content is still being read: wait for it elsewhere, the others go on
-                later = threading.Thread(target=self._finish_later, args=(notice[0], span, text), daemon=True)
-                later.start()
-                return _KEPT
-            self._write(span, text)
+    # -- closed spans
+
+    def _deliver(self, notice: Notice, spans: Spans, span: Open | None, target: bytes) -> Sequence[Entry]:
+        if self._hashing.busy():
+            # somebody's old content is still being read: wait for it elsewhere, the others go on
+            arguments = (notice[0], spans, span, target)
+            threading.Thread(target=self._deliver_later, args=arguments, daemon=True).start()
+            return _KEPT
+        spans.write(span, target)
         return ()
 
-    def _begin(self, name: str) -> None:
-        self._family.find_children()
-        self._spans += 1
-        span = Open(self._spans, name, self._quiet)
-        if self._watch.span is not None:
-            span.problem(f"span {self._watch.span.name!r} was still open when this one began")
-        self._family.serial = self._spans
-        self._family.buried.clear()
-        self._watch.span = span
-        if not self._watch.blind:
-            self._descriptors.begin(self._family.tasks.values())
-        self._mend = ""
-
-    def _close(self) -> Open | None:
-        self._family.find_children()
-        span, self._watch.span = self._watch.span, None
-        self._family.serial = 0
-        if span is not None:
-            for task in [*self._family.buried, *self._family.tasks.values()]:
-                if task.foreign:
-                    span.problem(f"process {task.name()} lives where names mean something else")
-            if self._watch.blind:
-                span.problem(self._watch.blind)
-            else:
-                self._descriptors.end(span.files.ledger, self._family.tasks.values())
-        return span
-
-    def _finish_later(self, notice: int, span: Open | None, target: bytes) -> None:
+    def _deliver_later(self, notice: int, spans: Spans, span: Open | None, target: bytes) -> None:
         while self._hashing.busy():
             time.sleep(0.001)
         with self._lock:
-            self._write(span, target)
-        notify.resume(self._listener, notice)
+            spans.write(span, target)
+        self._resume(notice)
 
     def alive(self) -> list[int]:
         """Return the pids of the traced processes."""
         with self._lock:
-            return list(self._family.tasks)
+            return list(self._own.family.tasks)
 
     def last_span(self) -> str:
         """Close the span in which the kernel process ended; return the file it was written to, or nothing."""
         with self._lock:
-            if self._watch.span is None:
+            if self._own.watch.span is None:
                 return ""
-            span = self._close()
+            span = self._own.close()
         while self._hashing.busy():
             time.sleep(0.001)
-        target = self._rundir + b"last"
+        target = self._own.rundir + os.fsencode(ENDED)
         with self._lock:
-            self._write(span, target)
+            self._own.write(span, target)
         return os.fsdecode(target)
 
-    def _write(self, span: Open | None, target: bytes) -> None:
-        with open(target, "wb", buffering=0) as file:
-            file.write(encode(self._finish(span)))
+    # -- guests
 
-    def _finish(self, span: Open | None) -> Span:
-        if span is None:
-            why, self._mend = self._mend or "no span was open", ""
-            return Span("", complete=False, problems=(why,))
-        accesses = [] if self._watch.blind else span.files.ledger.close(look)
-        processes, late = self._processes(span)
-        return Span(
-            name=span.name,
-            accesses=tuple(accesses),
-            processes=processes,
-            endpoints=tuple(span.endpoints),
-            entropy=span.entropy + span.files.entropy,
-            complete=not span.problems,
-            problems=tuple(span.problems),
-            late=late,
-        )
+    def _hail(self, notice: Notice, text: bytes) -> None:
+        """Answer a process that speaks to whoever watches it."""
+        task = self._own.family.task(notice[1])
+        self._guests = [guest for guest in self._guests if state_of(guest.house)[0]]
+        if text.startswith(JOIN):
+            self._admit(task, os.fsdecode(text[len(JOIN) :]))
+        elif text.startswith(LAST):
+            for guest in self._guests:
+                if guest in task.guests and guest.rundir == text[len(LAST) :] + b"/":
+                    self._last_of(guest)
 
-    def _processes(self, span: Open) -> tuple[tuple[Process, ...], tuple[str, ...]]:
-        found: list[Process] = []
-        late: list[str] = []
-        for task in [*self._family.buried, *self._family.tasks.values()]:
-            if task.born == span.serial and task.alive():
-                late.append(task.name())
-            images = [image for serial, image in task.images if serial == span.serial]
-            ends = [image.started for image in images[1:]] + [task.ended]
-            for image, end in zip(images, ends, strict=True) if images else ():
-                argv = tuple(map(os.fsdecode, image.argv))
-                cwd, exe = os.fsdecode(image.cwd), os.fsdecode(image.exe)
-                found.append(Process(task.pid, task.parent, argv, cwd, exe, image.started, end))
-        found.sort(key=lambda process: process.started)
-        return tuple(found), tuple(late)
+    def _admit(self, task: Task, rundir: str) -> None:
+        """Keep spans for a kernel process inside this family, unless its names mean something else here."""
+        if task.foreign or self._own.watch.blind:
+            return
+        with open(f"{rundir}/{SETUP}", "rb") as file:
+            setup = json.load(file)
+        guest = self._spans(task.pid, rundir, setup["ignore"])
+        for spans in (self._own, *self._guests):
+            spans.hide(rundir)
+        house = self._own.family.task(state_of(task.pid)[1])
+        guest.house = house.pid
+        for member in (task, house):
+            member.guests += (guest,)
+        self._guests.append(guest)
+        with open(f"{rundir}/{JOINED}", "wb"):
+            pass
+
+    def _last_of(self, guest: Spans) -> None:
+        if guest.watch.span is None:
+            return
+        span = guest.close()
+        while self._hashing.busy():
+            time.sleep(0.001)
+        guest.write(span, guest.rundir + os.fsencode(ENDED))

@@ -9,7 +9,10 @@ from __future__ import annotations
 import os
 import struct
 import time
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from provcrt_kernel.trace.spans import Spans
 
 PAGE = 4096
 _LONGEST = 4096  # PATH_MAX
@@ -47,6 +50,8 @@ class Task:
     images : list of (int, Image)
         The programs it ran, each with the number of the span in which it started.
     ended : float or None
+    guests : tuple of Spans
+        Kernel processes within the family that it belongs to, and that have spans of their own.
     """
 
     __slots__ = (
@@ -56,6 +61,7 @@ class Task:
         "by",
         "ended",
         "foreign",
+        "guests",
         "images",
         "maps",
         "parent",
@@ -70,6 +76,7 @@ class Task:
         self.born = born
         self.ended: float | None = None
         self.images: list[tuple[int, Image]] = []
+        self.guests: tuple[Spans, ...] = ()
         self.foreign = False  # names mean something else for it: another root, other mounts
         self.maps = True  # it may have mapped a data file
         self._mem = -1

@@ -1,16 +1,13 @@
-"""The kernel's side: install the filter, open and close spans.
+"""The kernel's side: find or install a mechanism, open and close spans.
 
 Promise: `attach` returns within seconds whatever happens, with a tracer that says how it traces and why not
-better. A barrier is an ordinary call that the supervisor knows by its name, so it is in order with every other
-call of the kernel, and no lock is held while it waits::
-
-    begin   access(RUNDIR/begin/SERIAL/NAME)       the supervisor opens a span, the call goes on (and fails)
-    end     open(RUNDIR/end-SERIAL)                the supervisor writes that file first, then the call goes on
+better. Spans are opened and closed by `barriers`.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import shutil
@@ -22,11 +19,14 @@ from urllib.parse import quote
 import msgspec
 
 from provcrt_kernel.trace import notify
+from provcrt_kernel.trace.barriers import BEGIN, END, JOIN, JOINED, SETUP
 from provcrt_kernel.trace.calls import machine
 from provcrt_kernel.trace.span import Span, decode
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from provcrt_kernel.trace.calls import Machine
 
 _PATIENCE = 10.0  # seconds that the supervisor may take to answer
 
@@ -37,7 +37,7 @@ class Tracer(Protocol):
     Attributes
     ----------
     mechanism : str
-        ``seccomp`` or ``none``.
+        ``seccomp``, ``ptrace``, ``joined`` (an outer kernel's supervisor keeps the spans of this one) or ``none``.
     reason : str or None
         Why it is not better, in one line.
     """
@@ -89,37 +89,51 @@ class Traced:
     ----------
     rundir : str
         The directory whose names are barriers.
+    mechanism : {"seccomp", "ptrace", "joined"}
     """
 
-    mechanism = "seccomp"
-
-    def __init__(self, rundir: str) -> None:
+    def __init__(self, rundir: str, mechanism: str) -> None:
+        self.mechanism = mechanism
         self.reason: str | None = None
         self._rundir = rundir
         self._serial = 0
         self._name = ""
+        self._lost = False
 
     def begin(self, name: str) -> None:
         """Open a span."""
+        if self._lost and self.mechanism == "joined":  # another one may watch the outer kernel by now
+            self._lost = not joins(self._rundir)
         self._serial += 1
         self._name = name
-        os.access(f"{self._rundir}/begin/{self._serial}/{quote(os.fsencode(name), safe='')[:2000]}", os.F_OK)
+        begin = f"{self._rundir}/{os.fsdecode(BEGIN)}{self._serial}/"
+        os.access(begin + quote(os.fsencode(name), safe="")[:2000], os.F_OK)
 
     def end(self) -> Span:
         """Close the span and return it."""
-        path = f"{self._rundir}/end-{self._serial}"
+        path = f"{self._rundir}/{os.fsdecode(END)}{self._serial}"
         try:
             with open(path, "rb", buffering=0) as file:
                 data = file.read()
             os.unlink(path)
             span = decode(data)
         except (OSError, msgspec.DecodeError) as error:
+            self._lost = True
             return Span(self._name, complete=False, problems=(f"the supervisor gave no span: {error}",))
         return span if span.name == self._name else msgspec.structs.replace(span, name=self._name)
 
     def close(self) -> None:
         """Remove the run directory."""
         shutil.rmtree(self._rundir, ignore_errors=True)
+
+
+def joins(rundir: str) -> bool:
+    """Say whether a supervisor that watches this process already keeps its spans from now on."""
+    file = f"{rundir}/{JOINED}"
+    with contextlib.suppress(OSError):
+        os.unlink(file)
+    os.access(os.fsdecode(JOIN) + rundir, os.F_OK)
+    return os.path.exists(file)
 
 
 class Link:
@@ -159,6 +173,8 @@ class Link:
 def attach(*, ignore: Sequence[str] = ()) -> Tracer:
     """Have this process and everything it starts traced from now on.
 
+    The environment variable ``PROVCRT_TRACER`` may name the one mechanism to use: ``seccomp``, ``ptrace`` or ``none``.
+
     Parameters
     ----------
     ignore : sequence of str
@@ -172,26 +188,74 @@ def attach(*, ignore: Sequence[str] = ()) -> Tracer:
     """
     link, Link.current = Link.current, None
     tables = machine()
+    wanted = os.environ.get(_WANTED, "")
     if link is None:
         return Untraced("this process was not started under a supervisor")
     if tables is None:
         return Untraced(f"no table of system calls for {os.uname().machine}")
+    if wanted not in ("", "none", *_MECHANISMS):
+        return Untraced(f"{_WANTED}={wanted} is not known: set it to seccomp, ptrace or none")
+    if wanted == "none":
+        return Untraced(f"{_WANTED}=none asks for that")
     rundir = ""
+    reasons: list[str] = []
     try:
         rundir = _rundir()
-        answer = link.ask({"rundir": rundir, "ignore": list(ignore), "probe": link.fileno()})
-        if "no" in answer:
-            return _give_up(link, rundir, f"the supervisor cannot read this process: {answer['no']}")
-        try:
-            listener = notify.install(tables)
-        except OSError as error:
-            link.tell({"failed": str(error)})
-            return _give_up(link, rundir, _why(error))
-        _await_supervisor(link)
-        os.close(listener)
+        setup = {"rundir": rundir, "ignore": list(ignore), "probe": link.fileno()}
+        with open(f"{rundir}/{SETUP}", "w") as file:
+            json.dump(setup, file)
+        if joins(rundir):
+            link.tell({"joined": rundir})
+            link.close()
+            return Traced(rundir, "joined")
+        for name in (wanted,) if wanted else _MECHANISMS:
+            try:
+                reason = _MECHANISMS[name](link, setup, tables)
+            except OSError as error:
+                link.tell({"failed": str(error)})
+                reason = _why(name, error)
+            if reason is None:
+                link.close()
+                tracer = Traced(rundir, name)
+                if name == "ptrace":
+                    tracer.reason = reasons[0] if reasons else None
+                return tracer
+            reasons.append(reason)
     except (OSError, ValueError) as error:
-        return _give_up(link, rundir, f"the supervisor does not answer: {error}")
-    return Traced(rundir)
+        reasons.append(f"the supervisor does not answer: {error}")
+    link.close()
+    if rundir:
+        shutil.rmtree(rundir, ignore_errors=True)
+    return Untraced("; ".join(reasons))
+
+
+def _listener(link: Link, setup: dict[str, object], tables: Machine) -> str | None:
+    """Trace by a listener; return why that cannot be."""
+    answer = link.ask({**setup, "mechanism": "seccomp"})
+    if "no" in answer:
+        return f"the supervisor cannot read this process: {answer['no']}"
+    listener = notify.install(tables)
+    _await_supervisor(link)
+    os.close(listener)
+    return None
+
+
+def _ptrace(link: Link, setup: dict[str, object], tables: Machine) -> str | None:
+    """Trace by ptrace; return why that cannot be."""
+    answer = link.ask({**setup, "mechanism": "ptrace"})
+    if "no" in answer:
+        return f"this process cannot be traced by ptrace: {answer['no']}"
+    notify.install_for_ptrace(tables)
+    probe = Traced(str(setup["rundir"]), "ptrace")
+    probe.begin("probe")
+    span = probe.end()
+    if not span.complete:  # a listener that is there already takes each call before it can stop
+        return f"calls do not stop for ptrace: {span.problems[0]}"
+    return None
+
+
+_WANTED = "PROVCRT_TRACER"
+_MECHANISMS = {"seccomp": _listener, "ptrace": _ptrace}
 
 
 def _await_supervisor(link: Link) -> None:
@@ -205,24 +269,14 @@ def _await_supervisor(link: Link) -> None:
             2, b"provcrt: the supervisor died while the filter was installed: this process cannot go on\n"
         )
         os._exit(70)  # EX_SOFTWARE
-    link.close()
 
 
-def _give_up(link: Link, rundir: str, reason: str) -> Untraced:
-    link.close()
-    if rundir:
-        shutil.rmtree(rundir, ignore_errors=True)
-    return Untraced(reason)
-
-
-def _why(error: OSError) -> str:
-    import errno
-
-    if error.errno == errno.EBUSY:
-        return "another supervisor watches this process already (EBUSY): trace from the outer one"
+def _why(mechanism: str, error: OSError) -> str:
+    if mechanism == "seccomp" and error.errno == errno.EBUSY:
+        return "another listener watches this process already (EBUSY)"
     if error.errno == errno.ESRCH:
         return "a thread has a filter of its own (ESRCH): attach before starting threads"
-    return f"the kernel has no user notification for us: {error}"
+    return f"the kernel has no {'user notification' if mechanism == 'seccomp' else 'filter'} for us: {error}"
 
 
 def _rundir() -> str:

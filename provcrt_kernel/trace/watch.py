@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from provcrt_kernel.trace import calls as c
 from provcrt_kernel.trace import network
+from provcrt_kernel.trace.barriers import CALL
 from provcrt_kernel.trace.files import Files, follows
 from provcrt_kernel.trace.paths import look
 from provcrt_kernel.trace.tasks import Task, readlink
@@ -70,6 +71,8 @@ class Watch:
     Attributes
     ----------
     span : Open or None
+    hailed : callable
+        Called with (notice, name) when anybody asks for a name that begins with `barriers.CALL`.
     blind : str
         Why nothing may be looked at any more; empty as long as everything may.
     """
@@ -82,6 +85,7 @@ class Watch:
         barrier: Callable[[Notice, bytes], Sequence[Entry]],
     ) -> None:
         self.span: Open | None = None
+        self.hailed: Callable[[Notice, bytes], None] = lambda notice, text: None
         self.blind = ""
         self._family = family
         self._barriers = barriers
@@ -136,6 +140,9 @@ class Watch:
                 text = base + b"/" + text if text else base
             elif text.startswith(barriers) and task.pid == self._family.kernel:
                 return self._barrier(notice, text)
+            elif begins and text.startswith(CALL):
+                self.hailed(notice, text)
+                return _NOTHING
             if span is None or self.blind:
                 return _NOTHING
             flags = notice[detail] & mask if detail else fixed

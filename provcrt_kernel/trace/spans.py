@@ -1,0 +1,157 @@
+"""The spans of one kernel process: its barriers open and close them.
+
+Promise: what lies between two barriers is in one span and in no other. Decoding is `watch`'s matter; here is what
+happens at the barriers: who lives, what stays open, and what all of it adds up to.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import TYPE_CHECKING
+from urllib.parse import unquote_to_bytes
+
+from provcrt_kernel.trace.barriers import BEGIN, END
+from provcrt_kernel.trace.descriptors import Descriptors
+from provcrt_kernel.trace.family import Family
+from provcrt_kernel.trace.paths import Quiet, look
+from provcrt_kernel.trace.span import Process, Span, encode
+from provcrt_kernel.trace.watch import Notice, Open, Watch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from provcrt_kernel.trace.calls import Machine
+    from provcrt_kernel.trace.ledger import Entry
+
+
+class Spans:
+    """The spans of one kernel process.
+
+    Parameters
+    ----------
+    kernel : int
+        Its pid.
+    rundir : str
+        The directory whose names are barriers.
+    ignore : sequence of str
+        As `paths.Quiet` takes them.
+    machine : Machine
+    deliver : callable
+        Called with (notice, spans, span, file) when a span has been closed, to have it written to that file before
+        the call of the notice goes on; returns what a handler returns.
+
+    Attributes
+    ----------
+    family : Family
+    watch : Watch
+    quiet : Quiet
+    kernel : int
+    rundir : bytes
+        With a slash at the end.
+    house : int
+        Of a guest: pid of the process that started it and adopts its orphans.
+    mend : str
+        Why the span that is open now, without being known here, is incomplete.
+    """
+
+    def __init__(
+        self,
+        kernel: int,
+        *,
+        rundir: str,
+        ignore: Sequence[str],
+        machine: Machine,
+        deliver: Callable[[Notice, Spans, Open | None, bytes], Sequence[Entry]],
+    ) -> None:
+        self.kernel = kernel
+        self.rundir = os.fsencode(rundir) + b"/"
+        self.mend = ""
+        self.house = 0
+        self.quiet = Quiet([*ignore, rundir])
+        self.family = Family(kernel)
+        self.watch = Watch(machine, self.family, self.rundir, self._barrier)
+        self._deliver = deliver
+        self._descriptors = Descriptors(self.quiet)
+        with contextlib.suppress(OSError):  # the kernel is gone already
+            self._descriptors.inherit(kernel)
+        self._count = 0
+
+    def _barrier(self, notice: Notice, text: bytes) -> Sequence[Entry]:
+        rest = text[len(self.rundir) :]
+        if rest.startswith(BEGIN):
+            self._begin(os.fsdecode(unquote_to_bytes(rest.rpartition(b"/")[2])))
+        elif rest.startswith(END):
+            return self._deliver(notice, self, self.close(), text)
+        return ()
+
+    def _begin(self, name: str) -> None:
+        self.family.find_children()
+        self._count += 1
+        span = Open(self._count, name, self.quiet)
+        if self.watch.span is not None:
+            span.problem(f"span {self.watch.span.name!r} was still open when this one began")
+        self.family.serial = self._count
+        self.family.buried.clear()
+        self.watch.span = span
+        if not self.watch.blind:
+            self._descriptors.begin(self.family.tasks.values())
+        self.mend = ""
+
+    def hide(self, folder: str) -> None:
+        """Treat a folder, and what is below it, as nobody's input from the start."""
+        self.quiet.add(folder)
+        if self.watch.span is not None:
+            self.watch.span.files.ledger.drop(os.fsencode(folder))
+
+    def close(self) -> Open | None:
+        """Close the span that is open, if one is, and return it."""
+        self.family.find_children()
+        span, self.watch.span = self.watch.span, None
+        self.family.serial = 0
+        if span is not None:
+            for task in [*self.family.buried, *self.family.tasks.values()]:
+                if task.foreign:
+                    span.problem(f"process {task.name()} lives where names mean something else")
+            if self.watch.blind:
+                span.problem(self.watch.blind)
+            else:
+                self._descriptors.end(span.files.ledger, self.family.tasks.values())
+        return span
+
+    def write(self, span: Open | None, target: bytes) -> None:
+        """Write a closed span to a file."""
+        with open(target, "wb", buffering=0) as file:
+            file.write(encode(self._finish(span)))
+
+    def _finish(self, span: Open | None) -> Span:
+        if span is None:
+            why, self.mend = self.mend or "no span was open", ""
+            return Span("", complete=False, problems=(why,))
+        accesses = [] if self.watch.blind else span.files.ledger.close(look)
+        processes, late = self._processes(span)
+        return Span(
+            name=span.name,
+            accesses=tuple(accesses),
+            processes=processes,
+            endpoints=tuple(span.endpoints),
+            entropy=span.entropy + span.files.entropy,
+            complete=not span.problems,
+            problems=tuple(span.problems),
+            late=late,
+        )
+
+    def _processes(self, span: Open) -> tuple[tuple[Process, ...], tuple[str, ...]]:
+        found: list[Process] = []
+        late: list[str] = []
+        for task in [*self.family.buried, *self.family.tasks.values()]:
+            if task.born == span.serial and task.alive():
+                late.append(task.name())
+            images = [image for serial, image in task.images if serial == span.serial]
+            ends = [image.started for image in images[1:]] + [task.ended]
+            for image, end in zip(images, ends, strict=True) if images else ():
+                argv = tuple(map(os.fsdecode, image.argv))
+                cwd, exe = os.fsdecode(image.cwd), os.fsdecode(image.exe)
+                found.append(Process(task.pid, task.parent, argv, cwd, exe, image.started, end))
+        found.sort(key=lambda process: process.started)
+        return tuple(found), tuple(late)
