@@ -36,6 +36,7 @@ from provcrt_kernel.replay.recording import RESULT, Recording, Refused
 from provcrt_kernel.session.ambience import Ambience, Values
 from provcrt_kernel.session.audit import Audit
 from provcrt_kernel.session.environ import EnvironReads
+from provcrt_kernel.session.importing import Imports
 from provcrt_kernel.session.keep import bring_back
 from provcrt_kernel.session.modules import MODULE, Modules
 from provcrt_kernel.session.observe import Change, is_variable, observe, variables
@@ -84,12 +85,14 @@ class Engine:
     ) -> None:
         self.store = store
         self.namespace = namespace
+        self._page = tracer.page
         self.hidden = hidden
         self.slots = Slots()
         self.history = History()
         self.files = Files(store, beside)
         self.audit = Audit()
         self.environ = EnvironReads()
+        self.imports = Imports()
         self.modules = Modules(store)
         self.ambience = Ambience(self.slots)
         self.lookup = Lookup(store, self.slots, self.files, self._maker_count)
@@ -103,6 +106,7 @@ class Engine:
             self.files,
             self.audit,
             self.environ,
+            self.imports,
             self.modules,
             self.ambience,
             thrifty,
@@ -127,6 +131,7 @@ class Engine:
         self.audit.install()
         self.audit.on_frame_read = self._load_everything
         self.environ.install()
+        self.imports.install(self._page)
         self.ambience.start()
         names = variables(self.namespace, self.hidden)
         self._take(observe(self.slots, self.namespace, self.hidden, {}, names, self._lineage()))

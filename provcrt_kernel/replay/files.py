@@ -14,7 +14,7 @@ import stat
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -110,16 +110,20 @@ class Files:
                     self._store.note(note, f"{','.join(map(str, identity))} {content}".encode())
         return content
 
-    def inputs(self, span: Span, audit: Audit, *, times: bool) -> Inputs:
+    def inputs(
+        self, span: Span, audit: Audit, imports: Mapping[str, os.stat_result | None], *, times: bool
+    ) -> Inputs:
         """What the span looked at.
 
         Parameters
         ----------
+        imports
+            What the import system looked at unseen, as `Imports.looks`.
         times
             Whether the cell's own code may read file times.
         """
         paths: list[FileInput] = []
-        library: list[looker.Look] = []
+        library = {path: _look(found) for path, found in imports.items()}
         problems: list[str] = []
         for access in span.accesses:
             path = access.path
@@ -128,11 +132,11 @@ class Files:
                     problems.append(f"{path} was changed")
                 elif access.first is None:
                     if access.stated or access.read:
-                        library.append((path, looker.ABSENT, 0))
+                        library[path] = (looker.ABSENT, 0)
                 elif access.first.kind == "dir":
-                    library.append((path, looker.DIRECTORY, _listing_time(access, audit)))
+                    library[path] = (looker.DIRECTORY, _listing_time(access, audit))
                 else:
-                    library.append((path, access.first.size, access.first.mtime_ns))
+                    library[path] = (access.first.size, access.first.mtime_ns)
                 continue
             problems += [f"{path}: {p}" for p in access.problems]
             try:
@@ -149,7 +153,8 @@ class Files:
                 problems.append(found)
             elif found is not None:
                 paths.append(found)
-        blob = self._store.put(msgspec.msgpack.encode(sorted(library))) if library else None
+        looks = [(path, *look) for path, look in sorted(library.items())]
+        blob = self._store.put(msgspec.msgpack.encode(looks)) if looks else None
         return Inputs(tuple(paths), blob, _resolve(audit.imported), tuple(problems))
 
     def _input(self, access: Access, audit: Audit, times: bool) -> FileInput | str | None:
@@ -383,6 +388,12 @@ def _kind(mode: int) -> str:
 def _listing(path: str, without: Iterable[str]) -> str:
     names = {os.fsencode(n) for n in os.listdir(path)} - {os.fsencode(n) for n in without}
     return digest(b"\0".join(sorted(names)))
+
+
+def _look(found: os.stat_result | None) -> tuple[int, int]:
+    if found is None:
+        return looker.ABSENT, 0
+    return (looker.DIRECTORY, 0) if stat.S_ISDIR(found.st_mode) else (found.st_size, found.st_mtime_ns)
 
 
 def _listing_time(access: Access, audit: Audit) -> int:

@@ -9,6 +9,7 @@ from provcrt_kernel.replay.files import Files
 from provcrt_kernel.session.ambience import Ambience
 from provcrt_kernel.session.audit import Audit
 from provcrt_kernel.session.environ import EnvironReads
+from provcrt_kernel.session.importing import Imports
 from provcrt_kernel.session.modules import Modules
 from provcrt_kernel.session.slots import Slots
 from provcrt_kernel.store import Store
@@ -35,6 +36,7 @@ class Instruments:
     files: Files
     audit: Audit
     environ: EnvironReads
+    imports: Imports
     modules: Modules
     ambience: Ambience
     thrifty: bool

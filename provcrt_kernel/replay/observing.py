@@ -13,6 +13,7 @@ import re
 import threading
 import time
 from collections.abc import Iterable
+from stat import S_ISREG
 
 import msgspec
 
@@ -94,6 +95,7 @@ class Observer:
             threads={t.ident for t in threading.enumerate()},
         )
         tools.audit.clear()
+        tools.imports.clear()
         tools.tracer.begin(cell or "cell")
         running.started = time.perf_counter()
         return running
@@ -214,6 +216,9 @@ class Observer:
         if arrived:
             looked_at = (a for a in span.accesses if a.first is not None and a.first.kind == "file")
             files = {a.path: (a.first.size, a.first.mtime_ns) for a in looked_at if a.first is not None}
+            for path, found in self._tools.imports.looks.items():
+                if found is not None and S_ISREG(found.st_mode):
+                    files[path] = (found.st_size, found.st_mtime_ns)
             states |= modules.package_states(arrived, files)
         known = {n[len(MODULE) :] for n in running.versions if n.startswith(MODULE)}
         looked = (known | set(arrived)) & modules.local().keys()

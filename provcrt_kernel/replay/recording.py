@@ -81,7 +81,8 @@ class Recording:
         """
         tools, source = self._tools, running.source
         self._refuse(running, outcome, seen)
-        inputs = tools.files.inputs(seen.span, tools.audit, times=bool(source.attributes & _FILE_TIMES))
+        times = bool(source.attributes & _FILE_TIMES)
+        inputs = tools.files.inputs(seen.span, tools.audit, tools.imports.looks, times=times)
         outputs, lost = tools.files.outputs(seen.span)
         if inputs.problems or lost:
             raise Refused((inputs.problems + lost)[0])

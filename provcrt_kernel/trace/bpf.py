@@ -21,15 +21,18 @@ TRACE = 0x7FF00000
 FOREIGN = 1  # in the low bits of an action: the call is that of a 32-bit program
 ALLOW = 0x7FFF0000
 ERRNO = 0x00050000
+PAGE = 4096
 
 _LOAD, _JA, _JEQ, _JGE, _JSET, _RET = 0x20, 0x05, 0x15, 0x35, 0x45, 0x06
 _NR, _ARCH = 0, 4
+_IP = 8
 _X32 = 0x40000000
+_OF_THE_PAGE = ("openat", "newfstatat")
 
 Line = tuple[int, int, int, int]  # code, jump if true, jump if false, constant
 
 
-def program(machine: c.Machine, action: int = NOTIFY) -> bytes:
+def program(machine: c.Machine, action: int = NOTIFY, unseen: int | None = None) -> bytes:
     """Return the filter for an architecture as an array of ``struct sock_filter`` (8 bytes each).
 
     Parameters
@@ -37,11 +40,18 @@ def program(machine: c.Machine, action: int = NOTIFY) -> bytes:
     machine : Machine
     action : int
         What becomes of the calls in its table: `NOTIFY` or `TRACE`.
+    unseen : int or None
+        Address of the page whose calls pass (see `page`). It is compared only where a notice would be given: a
+        filter that looked at it first would cost every call of the process its entry in the kernel's cache.
     """
     own = [(_LOAD, 0, 0, _NR)]
     if machine.name == "x86_64":  # its x32 numbers reach the same calls by another door
         own += [(_JGE, 0, 1, _X32), _ret(ERRNO | errno.ENOSYS)]
-    leaves: dict[int, list[Line]] = {nr: _leaf(call, _ret(action)) for nr, call in machine.calls.items()}
+    leaves: dict[int, list[Line]] = {}
+    for number, call in machine.calls.items():
+        leaves[number] = _leaf(call, _ret(action))
+        if unseen is not None and call.name in _OF_THE_PAGE:
+            leaves[number][-1:] = _unless_from(unseen, _ret(action))
     leaves |= {nr: [_ret(ERRNO | errno.ENOSYS)] for nr in machine.refused}
     own += _search(sorted(leaves.items()))
     lines = [(_LOAD, 0, 0, _ARCH), (_JEQ, 0, 1, machine.audit), (_JA, 0, 0, 0)]
@@ -97,6 +107,19 @@ def _leaf(call: c.Call, notify: Line) -> list[Line]:
             notify,
         ]
     return [notify]
+
+
+def _unless_from(page: int, notify: Line) -> list[Line]:
+    low, high = page & 0xFFFFFFFF, page >> 32
+    return [
+        (_LOAD, 0, 0, _IP + 4),
+        (_JEQ, 0, 4, high),
+        (_LOAD, 0, 0, _IP),
+        (_JGE, 0, 2, low),
+        (_JGE, 1, 0, low + PAGE),
+        _ret(ALLOW),
+        notify,
+    ]
 
 
 def _search(leaves: Sequence[tuple[int, list[Line]]]) -> list[Line]:

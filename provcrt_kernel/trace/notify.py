@@ -26,7 +26,7 @@ ANSWER = struct.Struct("=Qqii")  # id, value, error, flags
 ROOM = 2048  # bytes of the shared page
 
 _SET_MODE_FILTER = 1
-_TSYNC, _NEW_LISTENER, _TSYNC_ESRCH, _WAIT_KILLABLE = 1, 8, 16, 32
+_TSYNC, _SPEC_ALLOW, _NEW_LISTENER, _TSYNC_ESRCH, _WAIT_KILLABLE = 1, 4, 8, 16, 32
 _NO_NEW_PRIVS, _CHILD_SUBREAPER = 38, 36
 
 libc = ctypes.CDLL(None, use_errno=True)
@@ -48,26 +48,29 @@ def become_subreaper() -> None:
     _check(libc.prctl(_CHILD_SUBREAPER, 1, 0, 0, 0), "prctl")
 
 
-def install(machine: Machine) -> int:
+def install(machine: Machine, unseen: int | None = None) -> int:
     """Install the filter in every thread of this process; return the listener's descriptor."""
     flags = _TSYNC | _NEW_LISTENER | _TSYNC_ESRCH
     try:
-        return _install(machine, bpf.NOTIFY, flags | _WAIT_KILLABLE)
+        return _install(machine, bpf.NOTIFY, flags | _WAIT_KILLABLE, unseen)
     except OSError as error:
         if error.errno != errno.EINVAL:
             raise
-        return _install(machine, bpf.NOTIFY, flags)  # before Linux 5.19
+        return _install(machine, bpf.NOTIFY, flags, unseen)  # before Linux 5.19
 
 
-def install_for_ptrace(machine: Machine) -> None:
+def install_for_ptrace(machine: Machine, unseen: int | None = None) -> None:
     """Install the filter whose calls stop for the tracer that each thread of this process must have already."""
-    thread = _install(machine, bpf.TRACE, _TSYNC)
+    thread = _install(machine, bpf.TRACE, _TSYNC, unseen)
     if thread:
         raise OSError(errno.ESRCH, f"seccomp: thread {thread} has a filter of its own")
 
 
-def _install(machine: Machine, action: int, flags: int) -> int:
+def _install(machine: Machine, action: int, flags: int, unseen: int | None) -> int:
     """Call seccomp(2), and return what it returns.
+
+    Calls from the page at `unseen` pass (see `bpf.program`). The filter guards nothing, so it does not ask for the
+    barriers against speculation that older kernels give to every filtered task.
 
     Privileges are kept where the process may (CAP_SYS_ADMIN), else given up for good (NO_NEW_PRIVS), since
     an unprivileged filter could mislead a setuid program.
@@ -78,9 +81,10 @@ def _install(machine: Machine, action: int, flags: int) -> int:
         EBUSY where a listener is there already, ENOSYS or EINVAL where the kernel has none, EPERM where a
         container forbids it.
     """
-    code = bpf.program(machine, action)
+    code = bpf.program(machine, action, unseen)
     memory = ctypes.create_string_buffer(code, len(code))
     filter_ = _Program(len(code) // 8, ctypes.addressof(memory))
+    flags |= _SPEC_ALLOW
 
     def seccomp() -> int:
         return int(libc.syscall(machine.seccomp, _SET_MODE_FILTER, flags, ctypes.byref(filter_)))

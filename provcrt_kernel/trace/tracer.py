@@ -21,6 +21,7 @@ import msgspec
 from provcrt_kernel.trace import notify
 from provcrt_kernel.trace.barriers import BEGIN, END, JOIN, JOINED, SETUP
 from provcrt_kernel.trace.calls import machine
+from provcrt_kernel.trace.page import Page
 from provcrt_kernel.trace.span import Span, decode
 
 if TYPE_CHECKING:
@@ -40,10 +41,13 @@ class Tracer(Protocol):
         ``seccomp``, ``ptrace``, ``joined`` (an outer kernel's supervisor keeps the spans of this one) or ``none``.
     reason : str or None
         Why it is not better, in one line.
+    page : Page or None
+        For calls of this process that are nobody's notice; None where there is no such page, or no need of it.
     """
 
     mechanism: str
     reason: str | None
+    page: Page | None
 
     def begin(self, name: str) -> None:
         """Open a span: from here on accesses belong to it."""
@@ -65,6 +69,7 @@ class Untraced:
     """
 
     mechanism = "none"
+    page: Page | None = None
 
     def __init__(self, reason: str) -> None:
         self.reason: str | None = reason
@@ -90,10 +95,12 @@ class Traced:
     rundir : str
         The directory whose names are barriers.
     mechanism : {"seccomp", "ptrace", "joined"}
+    page : Page or None
     """
 
-    def __init__(self, rundir: str, mechanism: str) -> None:
+    def __init__(self, rundir: str, mechanism: str, page: Page | None = None) -> None:
         self.mechanism = mechanism
+        self.page = page
         self.reason: str | None = None
         self._rundir = rundir
         self._serial = 0
@@ -208,15 +215,16 @@ def attach(*, ignore: Sequence[str] = ()) -> Tracer:
             link.tell({"joined": rundir})
             link.close()
             return Traced(rundir, "joined")
+        page = Page.map(tables)
         for name in (wanted,) if wanted else _MECHANISMS:
             try:
-                reason = _MECHANISMS[name](link, setup, tables)
+                reason = _MECHANISMS[name](link, setup, tables, page)
             except OSError as error:
                 link.tell({"failed": str(error)})
                 reason = _why(name, error)
             if reason is None:
                 link.close()
-                tracer = Traced(rundir, name)
+                tracer = Traced(rundir, name, page)
                 if name == "ptrace":
                     tracer.reason = reasons[0] if reasons else None
                 return tracer
@@ -229,23 +237,23 @@ def attach(*, ignore: Sequence[str] = ()) -> Tracer:
     return Untraced("; ".join(reasons))
 
 
-def _listener(link: Link, setup: dict[str, object], tables: Machine) -> str | None:
+def _listener(link: Link, setup: dict[str, object], tables: Machine, page: Page | None) -> str | None:
     """Trace by a listener; return why that cannot be."""
     answer = link.ask({**setup, "mechanism": "seccomp"})
     if "no" in answer:
         return f"the supervisor cannot read this process: {answer['no']}"
-    listener = notify.install(tables)
+    listener = notify.install(tables, page.address if page else None)
     _await_supervisor(link)
     os.close(listener)
     return None
 
 
-def _ptrace(link: Link, setup: dict[str, object], tables: Machine) -> str | None:
+def _ptrace(link: Link, setup: dict[str, object], tables: Machine, page: Page | None) -> str | None:
     """Trace by ptrace; return why that cannot be."""
     answer = link.ask({**setup, "mechanism": "ptrace"})
     if "no" in answer:
         return f"this process cannot be traced by ptrace: {answer['no']}"
-    notify.install_for_ptrace(tables)
+    notify.install_for_ptrace(tables, page.address if page else None)
     probe = Traced(str(setup["rundir"]), "ptrace")
     probe.begin("probe")
     span = probe.end()

@@ -1,0 +1,75 @@
+"""The import system's own looks at installed packages: made past the tracer, and told here.
+
+To import pandas is to look at two thousand paths; each look is a trapped call. All go through two functions of
+`importlib._bootstrap_external`, of which one was made separate by CPython "to make it easier to override in
+experiments". For paths of installed packages they are asked through the tracer's page, and kept in `Imports.looks`;
+every other path is asked as always, and traced. A forked child goes back to that at once.
+"""
+
+from __future__ import annotations
+
+import importlib.machinery
+import os
+import stat
+from collections.abc import Callable
+from importlib import _bootstrap_external
+from typing import Any
+
+from provcrt_kernel.provenance.packages import library_folders
+from provcrt_kernel.trace.page import Page
+
+_system: Any = _bootstrap_external
+_CACHE = "/__pycache__/"
+
+
+class Imports:
+    """What the import system looked at since `clear`.
+
+    Attributes
+    ----------
+    looks
+        What was there, by path; None where nothing was. Byte code is left out: its source stands for it.
+    """
+
+    def __init__(self) -> None:
+        self.looks: dict[str, os.stat_result | None] = {}
+        self._undo: Callable[[], None] = lambda: None
+
+    def clear(self) -> None:
+        """A span begins."""
+        self.looks.clear()
+
+    def install(self, page: Page | None) -> None:
+        """From now on the import system asks through `page`; without one all is as it was."""
+        if page is None:
+            return
+        looks, folders, seen = self.looks, library_folders(), page.lstat
+        plain_stat: Callable[[Any], os.stat_result] = _system._path_stat
+        loader = importlib.machinery.SourceFileLoader
+        plain_read = loader.get_data
+
+        def path_stat(path: Any) -> os.stat_result:
+            if type(path) is not str or not path.startswith(folders):
+                return plain_stat(path)
+            try:
+                found = seen(path)
+            except OSError:
+                looks[path] = None
+                raise
+            if stat.S_ISLNK(found.st_mode):
+                return plain_stat(path)
+            if _CACHE not in path:
+                looks[path] = found
+            return found
+
+        def get_data(self: Any, path: Any) -> bytes:
+            if type(path) is not str or _CACHE not in path or not path.startswith(folders):
+                return plain_read(self, path)
+            return page.read(path)
+
+        def undo() -> None:
+            _system._path_stat, loader.get_data = plain_stat, plain_read  # type: ignore[method-assign]
+
+        _system._path_stat, loader.get_data = path_stat, get_data  # type: ignore[method-assign]
+        self._undo = undo
+        os.register_at_fork(after_in_child=undo)
