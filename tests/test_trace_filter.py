@@ -123,7 +123,7 @@ def test_numbers_are_the_kernels(tables: Machine) -> None:
 
 def test_calls_from_the_page_pass_and_no_others(tables: Machine) -> None:
     page = 0x2B5A_1D3C_7000
-    program = bpf.program(tables, page)
+    program = bpf.program(tables, unseen=page)
     for number, call in tables.calls.items():
         if call.quiet in (None, "empty_path"):
             here = verdict(program, number, tables.audit, issued=page + 0x11)
