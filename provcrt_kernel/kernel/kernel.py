@@ -319,6 +319,8 @@ class ProvcrtKernel(IPythonKernel):  # type: ignore[misc]
         try:
             result = self.shell.run_cell(record.text, store_history=False, silent=True)
             error = result.error_before_exec or result.error_in_exec
+            if isinstance(error, KeyboardInterrupt):
+                raise error
             return (type(error).__name__ if error is not None else None) == (
                 record.error[0] if record.error else None
             )

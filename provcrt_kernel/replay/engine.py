@@ -30,9 +30,13 @@ from provcrt_kernel.replay.instruments import Instruments
 from provcrt_kernel.replay.looker import Looker
 from provcrt_kernel.replay.lookup import Decision, Lookup
 from provcrt_kernel.replay.observing import Observer
-from provcrt_kernel.replay.rebuild import CannotRebuild, Rebuild
+from provcrt_kernel.replay.pace import Pace
+from provcrt_kernel.replay.plan import Plan
+from provcrt_kernel.replay.rebuild import CannotRebuild, Rebuild, Value
+from provcrt_kernel.replay.recompute import Recompute
 from provcrt_kernel.replay.record import Record, Shown
 from provcrt_kernel.replay.recording import RESULT, Recording, Refused
+from provcrt_kernel.replay.world import World
 from provcrt_kernel.session.ambience import Ambience, Values
 from provcrt_kernel.session.audit import Audit
 from provcrt_kernel.session.environ import EnvironReads
@@ -96,7 +100,13 @@ class Engine:
         self.modules = Modules(store)
         self.ambience = Ambience(self.slots)
         self.lookup = Lookup(store, self.slots, self.files, self._maker_count)
-        self.rebuild = Rebuild(store, self.slots, self.history, self.files, self.ambience, namespace, run)
+        self.pace = Pace()
+        self.recompute = Recompute(
+            self.slots, self.history, World(self.files, self.history), self.ambience, namespace, run
+        )
+        self.rebuild = Rebuild(
+            store, self.slots, self.history, self.ambience, namespace, self.recompute, self.pace
+        )
         tools = Instruments(
             store,
             tracer,
@@ -109,6 +119,7 @@ class Engine:
             self.imports,
             self.modules,
             self.ambience,
+            self.pace,
             thrifty,
         )
         self.observer = Observer(tools)
@@ -264,10 +275,10 @@ class Engine:
             indices = self.rebuild.ready(
                 names, self.ambience.seen(source, packages, self._streams()), modules=not simple
             )
-        if self.rebuild.changed:
-            what = ", ".join(dict.fromkeys(self.rebuild.changed))
+        if self.recompute.changed:
+            what = ", ".join(dict.fromkeys(self.recompute.changed))
             self.remarks.append(f"{what} came out different when recomputed; cells that use it run again")
-            self.rebuild.changed.clear()
+            self.recompute.changed.clear()
         return tuple(c for i in indices if (c := self.history.count(i)) is not None)
 
     def _streams(self) -> list[str]:
@@ -357,6 +368,14 @@ class Engine:
             self._ambient = None
             with self.environ.unread():
                 self.rebuild.ready(reached - {ANY}, self._streams(), modules=True)
+
+    def plan(self, names: Iterable[str] | None = None) -> Plan[Value]:
+        """What a miss that can reach `names` (default: every variable) would do now to make deferred state live."""
+        reached = self.slots.reach(self.slots.names() if names is None else names)
+        if ANY in reached:
+            reached = self.slots.reach(self.slots.names())
+        with self.environ.unread():
+            return self.rebuild.plan(reached - {ANY}, modules=True)
 
     def results(self) -> dict[int, object]:
         """Results of replayed cells by execution count, as far as they can be had; each is given once.

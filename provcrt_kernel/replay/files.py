@@ -331,12 +331,15 @@ class Files:
                 output.kind == "file"
                 and output.content
                 and not self._store.has(output.content)
-                and not self._in_place(output)
+                and not self.in_place(output)
             ):
                 return output.path
         return None
 
-    def _in_place(self, output: FileOutput) -> bool:
+    def in_place(self, output: FileOutput) -> bool:
+        """Whether a path is what a cell left behind: a file with its content, or nothing where it removed one."""
+        if output.kind == "absent":
+            return not os.path.lexists(output.path)
         try:
             status = os.lstat(output.path)
             return (
@@ -360,7 +363,7 @@ class Files:
             if not (path.is_symlink() and os.readlink(path) == output.content):
                 path.unlink(missing_ok=True)
                 path.symlink_to(output.content or "")
-        elif not self._in_place(output):
+        elif not self.in_place(output):
             path.parent.mkdir(parents=True, exist_ok=True)
             if output.content is None or not self._store.restore(output.content, path):
                 return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass, field
 
 from provcrt_kernel.replay.record import Record
@@ -38,11 +39,15 @@ class History:
     """Executions of a session, oldest first."""
 
     executions: list[Execution] = field(default_factory=list)
+    _makers: dict[tuple[str, str], list[int]] = field(default_factory=dict)
 
     def add(self, execution: Execution) -> int:
         """Append one; returns its index."""
+        index = len(self.executions)
         self.executions.append(execution)
-        return len(self.executions) - 1
+        for name, state in execution.record.writes.items() if execution.record is not None else ():
+            self._makers.setdefault((name, state.version), []).append(index)
+        return index
 
     def __getitem__(self, index: int) -> Execution:
         return self.executions[index]
@@ -56,12 +61,9 @@ class History:
 
     def maker(self, name: str, version: str, before: int | None = None) -> int | None:
         """The latest recorded execution, of those before an index, that gave `name` this version."""
-        end = len(self.executions) if before is None else before
-        for index in range(end - 1, -1, -1):
-            record = self.executions[index].record
-            if record is not None and (state := record.writes.get(name)) and state.version == version:
-                return index
-        return None
+        makers = self._makers.get((name, version), [])
+        at = len(makers) if before is None else bisect_left(makers, before)
+        return makers[at - 1] if at else None
 
     def state(self, name: str, version: str, before: int | None = None) -> State | None:
         """The state with which a version of `name` was recorded."""

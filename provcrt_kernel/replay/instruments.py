@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from provcrt_kernel.replay.files import Files
+from provcrt_kernel.replay.pace import Pace
 from provcrt_kernel.session.ambience import Ambience
 from provcrt_kernel.session.audit import Audit
 from provcrt_kernel.session.environ import EnvironReads
@@ -39,4 +40,5 @@ class Instruments:
     imports: Imports
     modules: Modules
     ambience: Ambience
+    pace: Pace
     thrifty: bool

@@ -1,25 +1,33 @@
-"""Bringing deferred state back: load it from the store, or run the cell that made it again.
+"""Bringing deferred state back: load it from the store, or run the cell that made it again, whichever takes less.
 
-A recomputed cell gets its inputs in the versions it had, on objects of their own; what it shows is dropped, and of what
-it leaves only the versions that are asked for are kept. Whether it made the same thing again is checked.
+`plan` decides that for all that is wanted at once; here its steps are carried out. A step that fails (a blob is damaged, a
+file is not what it was) is a fact that the next plan knows; so each failure costs one more plan, and what can be had in any
+way is had.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import contextlib
+import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from provcrt_kernel.replay.files import Files
 from provcrt_kernel.replay.history import History
+from provcrt_kernel.replay.pace import Pace
+from provcrt_kernel.replay.plan import Plan, Source, make_plan
+from provcrt_kernel.replay.recompute import Recompute
 from provcrt_kernel.replay.record import Record
+from provcrt_kernel.replay.world import Unlike
 from provcrt_kernel.session.ambience import Ambience
-from provcrt_kernel.session.fingerprint import fingerprint
 from provcrt_kernel.session.keep import bring_back
 from provcrt_kernel.session.modules import MODULE, import_again
 from provcrt_kernel.session.slots import Slot, Slots, State, ambient
 from provcrt_kernel.store import Store
 
-Version = tuple[str, str]
+#: Seconds that running a cell again takes besides the cell's own: its files are checked, its values compared.
+_AGAIN = 0.005
+#: Times that an input which another step has used up is made again.
+_TRIES = 3
 
 
 class CannotRebuild(Exception):
@@ -31,28 +39,58 @@ class CannotRebuild(Exception):
         return cls(f"{name} cannot be brought back: {why}; run the cell that makes it")
 
 
-@dataclass
-class Rebuild:
-    """Makes deferred slots live.
+class _Failed(Exception):
+    """A step could not be done; what was learned from it is noted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """A co-variable at a version: what is loaded, or made, in one piece.
 
     Attributes
     ----------
-    run
-        Runs a cell's text in the namespace without showing anything; returns whether it ended as `Record.error` says.
+    version
+        The joint version of several names; the version of a single one.
+    maker
+        The latest execution, of those that its reader could see, that made it.
+    kept
+        Its snapshot in the store.
+    size
+        Bytes in memory.
     """
+
+    names: tuple[str, ...]
+    version: str
+    maker: int | None
+    kept: str | None = field(default=None, compare=False)
+    size: int = field(default=0, compare=False)
+
+
+def _key(name: str, state: State) -> tuple[tuple[str, ...], str]:
+    """A co-variable's names and version."""
+    return state.group or (name,), state.joint or state.version
+
+
+@dataclass
+class Rebuild:
+    """Makes deferred slots live."""
 
     store: Store
     slots: Slots
     history: History
-    files: Files
     ambience: Ambience
     namespace: dict[str, object]
-    run: Callable[[Record], bool]
-    recomputed: list[int] = field(default_factory=list)
-    changed: list[str] = field(default_factory=list)
-    _have: dict[Version, object] = field(default_factory=dict)
+    recompute: Recompute
+    pace: Pace
+    _recomputed: list[int] = field(default_factory=list)
+    _have: dict[tuple[tuple[str, ...], str], dict[str, object]] = field(default_factory=dict)
     _imports: dict[str, None] = field(default_factory=dict)
     _pins: list[int] = field(default_factory=list)
+    #: Snapshots that could not be loaded.
+    _lost: set[str] = field(default_factory=set)
+    #: Executions that cannot be run again, and why.
+    _impossible: dict[int, str] = field(default_factory=dict)
+    _missed: dict[int, int] = field(default_factory=dict)
 
     def defer_import(self, names: Iterable[str]) -> None:
         """A replayed cell imported these modules."""
@@ -96,24 +134,243 @@ class Rebuild:
         CannotRebuild
             Something can be had in no way; all else is live.
         """
-        self.recomputed = []
+        self._recomputed = []
         wanted = self.slots.deferred(n for n in names if not ambient(n))
         if not wanted and not modules:
             return []
         if modules:
             self._import()
+        self._impossible.clear()
+        self._missed.clear()
         try:
-            if modules:
-                while self._pins:
-                    self._recompute(self._pins.pop(0), keep=True)
-            for name in sorted(wanted, key=lambda n: self.slots.get(n).maker or 0):  # type: ignore[union-attr]
-                slot = self.slots.get(name)
-                if slot is not None and not slot.live:
-                    self._make_live(name, slot.state)
+            problems = self._carry_out(wanted, modules=modules) if wanted or self._pins else []
         finally:
             self._have.clear()
             self._restore_ambient(ambient_names)
-        return self.recomputed
+        if problems:
+            raise problems[0]
+        return self._recomputed
+
+    def plan(self, names: Iterable[str], *, modules: bool) -> Plan[Value]:
+        """What `ready` would do first, for variables; nothing is done."""
+        wanted = [self._wanted(n) for n in self.slots.deferred(n for n in names if not ambient(n))]
+        return make_plan(
+            [v for v in wanted if (v.names, v.version) not in self._have],
+            self._source,
+            self._seconds,
+            self._needs,
+            self._pins if modules else (),
+        )
+
+    # -- what a plan is made of -----------------------------------------------------------------------------------------
+
+    def _wanted(self, name: str) -> Value:
+        slot = self.slots.get(name)
+        assert slot is not None
+        return self._value(name, slot.state, len(self.history))
+
+    def _value(self, name: str, state: State, before: int) -> Value:
+        names = state.group or (name,)
+        maker = self.history.maker(name, state.version, before)
+        record = None if maker is None else self.history[maker].record
+        states = [state] if record is None else [s for n in names if (s := record.writes.get(n))]
+        return Value(*_key(name, state), maker, state.kept, sum(s.size for s in states))
+
+    def _source(self, value: Value) -> Source:
+        loadable = value.kept is not None and value.kept not in self._lost
+        record = None if value.maker is None else self.history[value.maker].record
+        # what used the clock would come out different: it is loaded whatever that takes
+        maker = None if loadable and record is not None and record.volatile else value.maker
+        return Source(self.pace.load(value.size) if loadable else None, maker)
+
+    def _seconds(self, index: int) -> float:
+        record = self.history[index].record
+        return _AGAIN + (record.seconds if record is not None else 0.0)
+
+    def _needs(self, index: int) -> list[Value] | None:
+        """Values that an execution needs besides those at hand; None if it cannot be run again."""
+        if index in self._impossible:
+            return None
+        if reason := self.recompute.world.may_be(index):
+            self._impossible[index] = reason
+            return None
+        needs: dict[Value, None] = {}
+        record = self._record(index)
+        for name in self._not_live(record):
+            state = self.history.state(name, record.reads[name], index)
+            if state is None:
+                self._impossible[index] = f"an earlier version of {name} is needed, which was not recorded"
+                return None
+            value = self._value(name, state, index)
+            if (value.names, value.version) not in self._have:
+                needs[value] = None
+        return list(needs)
+
+    def _record(self, index: int) -> Record:
+        record = self.history[index].record
+        assert record is not None, "only recorded executions make values"
+        return record
+
+    def _not_live(self, record: Record) -> list[str]:
+        """Variables that a cell read and for which the session's own objects will not do."""
+        shares = {n: joint for names, joint in record.shares.items() for n in names.split(",")}
+        found = []
+        for name, version in record.reads.items():
+            if ambient(name) or version == "":
+                continue
+            slot = self.slots.get(name)
+            group = self.slots.group(name)
+            joint = "" if len(group) == 1 or slot is None else slot.state.joint
+            if (
+                slot is None
+                or not slot.live
+                or slot.state.version != version
+                or shares.get(name, joint) != joint
+                # the session goes on using the object that the cell would change
+                or any(member in record.writes for member in group)
+            ):
+                found.append(name)
+        return found
+
+    # -- carrying it out ------------------------------------------------------------------------------------------------
+
+    def _carry_out(self, wanted: list[str], *, modules: bool) -> list[CannotRebuild]:
+        """Plan and do until every step has succeeded; returns what cannot be had."""
+        problems: list[CannotRebuild] = []
+        before: tuple[list[str], list[int]] | None = None
+        while True:
+            left = self.slots.deferred(wanted), list(self._pins) if modules else []
+            if left == before or not any(left):
+                break
+            plan = self.plan(left[0], modules=modules)
+            for index in plan.impossible:
+                self._pins.remove(index)
+                what = f"what cell {self.history.count(index)} set"
+                problems.append(CannotRebuild.lost(what, self._why_impossible(index)))
+            with contextlib.suppress(_Failed):
+                for step in plan.steps:
+                    if step.again is not None:
+                        self._run_again(step.again)
+                    elif step.value is not None:
+                        self._load(step.value)
+                for name in self.slots.deferred(left[0]):
+                    self._make_live(name)
+                before = left
+        for name in wanted:
+            slot = self.slots.get(name)
+            if slot is None:
+                problems.append(CannotRebuild.lost(name, "its cell did not make it again"))
+            elif not slot.live:
+                problems.append(CannotRebuild.lost(name, self._why_lost(self._wanted(name))))
+        return problems
+
+    def _why_lost(self, value: Value) -> str:
+        if value.maker is not None:
+            return self._why_impossible(value.maker)
+        return "the store lost it" if value.kept else "nothing recorded makes it"
+
+    def _why_impossible(self, index: int) -> str:
+        """The first reason, from an execution down to those that make its inputs."""
+        pending, seen = [index], set[int]()
+        while pending:
+            index = pending.pop()
+            if index in self._impossible:
+                return self._impossible[index]
+            seen.add(index)
+            record = self._record(index)
+            makers = [self.history.maker(n, record.reads[n], index) for n in self._not_live(record)]
+            pending += [m for m in makers if m is not None and m not in seen]
+        return "what it is made of is lost"
+
+    def _load(self, value: Value) -> None:
+        assert value.kept is not None
+        started = time.perf_counter()
+        values = bring_back(self.store, value.kept, self.namespace)
+        if values is None or not values.keys() >= set(value.names):
+            self._lost.add(value.kept)
+            raise _Failed
+        self.pace.loading.note(value.size, time.perf_counter() - started)
+        self._have[value.names, value.version] = {n: values[n] for n in value.names}
+
+    def _run_again(self, index: int) -> None:
+        record, pinned = self._record(index), index in self._pins
+        if pinned:
+            self._inputs_live(record)
+        inputs = self._inputs(record, index)
+        try:
+            made = self.recompute.again(index, inputs)
+        except Unlike as reason:
+            self._impossible[index] = str(reason)
+            raise _Failed from None
+        self._recomputed.append(index)
+        fresh: dict[tuple[tuple[str, ...], str], dict[str, object]] = {}
+        for name, value in made.items():
+            fresh.setdefault(_key(name, record.writes[name]), {})[name] = value
+        self._have |= fresh
+        if record.pinned:
+            # it has set again what later cells had changed
+            later = [i for i in range(index + 1, len(self.history)) if self._pinned(i)]
+            self._pins = sorted({*self._pins, *later} - {index})
+        if pinned:
+            self._adopt(record)
+
+    def _pinned(self, index: int) -> bool:
+        record = self.history[index].record
+        return record is not None and record.pinned is not None
+
+    def _inputs(self, record: Record, index: int) -> dict[str, object]:
+        """The objects that an execution gets besides live ones; those that it may change are at hand no longer."""
+        inputs: dict[str, object] = {}
+        others = self._not_live(record)
+        used = []
+        for name in others:
+            state = self.history.state(name, record.reads[name], index)
+            if state is None or name not in self._have.get(_key(name, state), {}):
+                # an earlier step has used it up: the next plan makes it once more, if that helps
+                self._missed[index] = self._missed.get(index, 0) + 1
+                if self._missed[index] > _TRIES:
+                    self._impossible[index] = f"{name} is not at hand"
+                raise _Failed
+            used.append(_key(name, state))
+        for key in dict.fromkeys(used):
+            for name, value in self._have[key].items():
+                if name in others or name not in record.reads:
+                    inputs.setdefault(name, value)
+            if any(name in record.writes for name in key[0]):
+                del self._have[key]
+        return inputs
+
+    def _inputs_live(self, record: Record) -> None:
+        """What a pinned cell hands to a module must be the session's own object, not a copy of it."""
+        for name, version in record.reads.items():
+            slot = self.slots.get(name)
+            if slot is None or ambient(name) or slot.live or slot.state.version != version:
+                continue
+            if not any(member in record.writes for member in self.slots.group(name)):
+                self._make_live(name)
+
+    def _adopt(self, record: Record) -> None:
+        """Make live what a pinned cell made, where the session still has that version."""
+        for name, state in record.writes.items():
+            slot = self.slots.get(name)
+            if (
+                slot is not None
+                and not ambient(name)
+                and not slot.live
+                and slot.state.version == state.version
+            ):
+                self._make_live(name)
+
+    def _make_live(self, name: str) -> None:
+        """Bind the co-variable of a deferred slot, if it is at hand."""
+        deferred = self.slots.get(name)
+        if deferred is None or name not in self._have.get(_key(name, deferred.state), {}):
+            return
+        for member, value in self._have.pop(_key(name, deferred.state)).items():
+            slot = self.slots.get(member)
+            if slot is not None and not slot.live and slot.state.joint == deferred.state.joint:
+                self.namespace[member] = value
+                self.slots.load(member)
 
     def _import(self) -> None:
         if self._imports:
@@ -129,161 +386,3 @@ class Rebuild:
         self.ambience.restore(states)
         for name in states:
             self.slots.load(name)
-
-    def _make_live(self, name: str, state: State) -> None:
-        values = self._values(name, state, len(self.history))
-        for member in state.group or (name,):
-            slot = self.slots.get(member)
-            if member in values and slot is not None and not slot.live and slot.state.joint == state.joint:
-                self.namespace[member] = values[member]
-                self.slots.load(member)
-
-    def _values(self, name: str, state: State, before: int) -> dict[str, object]:
-        """The co-variable of `name` at a version, from what is at hand, the store, or by running its cell again."""
-        members = state.group or (name,)
-        if state.kept is not None:
-            values = bring_back(self.store, state.kept, self.namespace)
-            if values is not None and name in values:
-                return values
-        index = self.history.maker(name, state.version, before)
-        if index is None:
-            raise CannotRebuild.lost(name, "the store lost it" if state.kept else "nothing recorded makes it")
-        self._recompute(index)
-        values = {m: self._have[key] for m in members if (key := (m, self._version(index, m))) in self._have}
-        if name not in values:
-            raise CannotRebuild.lost(name, "its cell did not make it again")
-        return values
-
-    def _version(self, index: int, name: str) -> str:
-        record = self.history[index].record
-        assert record is not None
-        state = record.writes.get(name)
-        return state.version if state else ""
-
-    def _recompute(self, index: int, *, keep: bool = False) -> None:
-        """Run one execution again on its own inputs; what it makes is put at hand, or made live with `keep`."""
-        record = self.history[index].record
-        assert record is not None
-        if reason := self.files.differs(record):
-            raise CannotRebuild.lost(f"the state of cell {self.history.count(index)}", reason)
-        saved: dict[str, object] = {}
-        missing = object()
-        touched = [n for n in {**record.reads, **record.writes} if not ambient(n)] + list(record.deletes)
-        if keep:
-            self._inputs_live(record)
-        inputs = self._inputs(record, index)
-        for name in touched:
-            saved[name] = self.namespace.get(name, missing)
-        for name, value in inputs.items():
-            self.namespace[name] = value
-        for name, version in record.reads.items():
-            if version == "" and not ambient(name):
-                self.namespace.pop(name, None)
-        self._enter_ambient(record, index)
-        same = self.run(record)
-        made: dict[str, object] = {}
-        for name, state in record.writes.items():
-            if ambient(name):
-                if (slot := self.slots.get(name)) is not None:
-                    slot.live = slot.state.version == state.version
-            elif name in self.namespace:
-                made[name] = self.namespace[name]
-                self._have[(name, state.version)] = made[name]
-        for name, value in saved.items():
-            if value is missing:
-                self.namespace.pop(name, None)
-            else:
-                self.namespace[name] = value
-        self.recomputed.append(index)
-        self._check(record, made, same, index)
-        if keep:
-            self._adopt(record, made)
-
-    def _inputs_live(self, record: Record) -> None:
-        """What a pinned cell hands to a module must be the session's own object, not a copy of it."""
-        for name, version in record.reads.items():
-            slot = self.slots.get(name)
-            if slot is not None and not ambient(name) and not slot.live and slot.state.version == version:
-                self._make_live(name, slot.state)
-
-    def _adopt(self, record: Record, made: dict[str, object]) -> None:
-        """Make live what a pinned cell made, where the session still has that version."""
-        for name, value in made.items():
-            slot = self.slots.get(name)
-            if slot is None or slot.live or slot.state.version != record.writes[name].version:
-                continue
-            if all((s := self.slots.get(m)) and s.state.joint == slot.state.joint for m in slot.state.group):
-                self.namespace[name] = value
-                self.slots.load(name)
-
-    def _inputs(self, record: Record, index: int) -> dict[str, object]:
-        inputs: dict[str, object] = {}
-        for name, version in record.reads.items():
-            if ambient(name) or version == "" or name in inputs:
-                continue
-            slot = self.slots.get(name)
-            if (
-                slot is not None
-                and slot.live
-                and slot.state.version == version
-                and not self._would_spoil(name, record)
-            ):
-                inputs[name] = self.namespace[name]
-                continue
-            if (key := (name, version)) in self._have:
-                inputs[name] = self._have.pop(key) if name in record.writes else self._have[key]
-                continue
-            state = self.history.state(name, version, index)
-            if state is None:
-                raise CannotRebuild.lost(name, "an earlier version of it is needed, which was not recorded")
-            inputs.update({m: v for m, v in self._values(name, state, index).items() if record.reads.get(m)})
-            for member in state.group or (name,):
-                self._have.pop((member, self._version_of(member, state, index)), None)
-        return inputs
-
-    def _version_of(self, name: str, state: State, before: int) -> str:
-        index = self.history.maker(name, state.version, before)
-        return self._version(index, name) if index is not None else state.version
-
-    def _would_spoil(self, name: str, record: Record) -> bool:
-        """Whether running the record on the live value would change an object that the session goes on using."""
-        return any(member in record.writes for member in self.slots.group(name))
-
-    def _enter_ambient(self, record: Record, index: int) -> None:
-        """Give the cell the ambient state it ran in, as far as it was recorded."""
-        states: dict[str, State] = {}
-        for name, version in record.reads.items():
-            slot = self.slots.get(name)
-            if not self.ambience.knows(name) or (
-                slot is not None and slot.live and slot.state.version == version
-            ):
-                continue
-            state = self.history.state(name, version, index)
-            if state is not None:
-                states[name] = state
-        self.ambience.restore(states)
-        for name in states:
-            if (slot := self.slots.get(name)) is not None:
-                slot.live = False
-
-    def _check(self, record: Record, made: dict[str, object], same: bool, index: int) -> None:
-        """A recomputed value that differs from the recorded one is a new version: what depends on it runs again."""
-        for name, state in record.writes.items():
-            if ambient(name) or state.opaque is not None:
-                continue
-            digest = fingerprint(made[name], self.namespace).digest if name in made else None
-            if not same or digest != state.version:
-                self.changed.append(name)
-                slot = self.slots.get(name)
-                if slot is not None and slot.state.version == state.version:
-                    fresh = State(
-                        digest or f"x:{record.id}:again:{name}",
-                        packages=state.packages,
-                        refs=state.refs,
-                        modules=state.modules,
-                    )
-                    if name in made:
-                        self.namespace[name] = made[name]
-                        self.slots.set(name, fresh, live=True, maker=index)
-                    else:
-                        self.slots.drop(name)

@@ -17,7 +17,7 @@ from provcrt_kernel.replay.observing import EFFECTS, OWNED
 from provcrt_kernel.replay.record import Record, encode
 from provcrt_kernel.session import environ
 from provcrt_kernel.session.fingerprint import fingerprint
-from provcrt_kernel.session.keep import keep, worth_keeping
+from provcrt_kernel.session.keep import keep
 from provcrt_kernel.session.modules import top_level_names
 from provcrt_kernel.session.observe import Change
 from provcrt_kernel.session.slots import State, ambient
@@ -223,11 +223,13 @@ class Recording:
             manifest = None
             size = sum(change.prints[n].size for n in group)
             owned = any((change.states[n].opaque or "").startswith(OWNED) for n in group)
-            if not owned and (must or not tools.thrifty or worth_keeping(size, seconds)):
+            if not owned and (must or not tools.thrifty or tools.pace.worth_keeping(size, seconds)):
                 with contextlib.suppress(Unstorable):
+                    started = time.perf_counter()
                     kept = keep(tools.store, {n: tools.namespace[n] for n in group}, tools.namespace)
                     manifest = kept.manifest
                     needed.update(kept.blobs)
+                    tools.pace.keeping.note(size, time.perf_counter() - started)
             final |= {n: msgspec.structs.replace(change.states[n], kept=manifest) for n in group}
         return final
 

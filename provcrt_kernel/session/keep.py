@@ -14,9 +14,6 @@ import msgspec
 from provcrt_kernel.session.snapshot import Snapshot, Unstorable, dump, faithful, load, needs_check
 from provcrt_kernel.store import Store
 
-#: What storing costs, roughly: bytes per second through hash and disk.
-_BYTES_PER_SECOND = 600e6
-
 
 class Manifest(msgspec.Struct, frozen=True):
     """The blobs of one snapshot."""
@@ -31,11 +28,6 @@ class Kept:
 
     manifest: str
     blobs: tuple[str, ...]
-
-
-def worth_keeping(size: int, seconds: float) -> bool:
-    """Whether storing and loading `size` bytes is cheaper than running `seconds` again."""
-    return size < 65536 or 2 * size / _BYTES_PER_SECOND < seconds
 
 
 def keep(store: Store, values: Mapping[str, object], namespace: dict[str, object]) -> Kept:

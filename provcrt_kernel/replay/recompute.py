@@ -1,0 +1,122 @@
+"""Running a cell again for its state alone.
+
+It gets its inputs in the versions it had, on objects of their own, with the files, the environment and the ambient state of
+then; what it shows is dropped; and afterwards everything is again what it was before. Whether it made the same thing again
+is checked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from provcrt_kernel.replay.history import History
+from provcrt_kernel.replay.record import Record
+from provcrt_kernel.replay.world import World
+from provcrt_kernel.session.ambience import Ambience
+from provcrt_kernel.session.fingerprint import fingerprint
+from provcrt_kernel.session.slots import Slots, State, ambient
+
+_MISSING = object()
+
+
+@dataclass
+class Recompute:
+    """Runs executions of a session again.
+
+    Attributes
+    ----------
+    run
+        Runs a cell's text in the namespace without showing anything; returns whether it ended as `Record.error` says.
+    changed
+        Variables that came out different; whoever reports them clears it.
+    """
+
+    slots: Slots
+    history: History
+    world: World
+    ambience: Ambience
+    namespace: dict[str, object]
+    run: Callable[[Record], bool]
+    changed: list[str] = field(default_factory=list)
+
+    def again(self, index: int, inputs: Mapping[str, object]) -> dict[str, object]:
+        """Run an execution again; returns the variables that it made, which are not bound.
+
+        Raises
+        ------
+        Unlike
+            The world cannot be what it was.
+        KeyboardInterrupt
+            The reader had enough of it.
+        """
+        record = self.history[index].record
+        assert record is not None
+        names = {n for n in (*record.reads, *record.writes, *record.deletes, *inputs) if not ambient(n)}
+        saved = {n: self.namespace.get(n, _MISSING) for n in names}
+        same, made = False, dict[str, object]()
+        with self.world.then(index):
+            try:
+                self.namespace.update(inputs)
+                for name, version in record.reads.items():
+                    if version == "" and not ambient(name):
+                        self.namespace.pop(name, None)
+                self._enter_ambient(record, index)
+                same = self.run(record)
+                made = {n: self.namespace[n] for n in record.writes if n in self.namespace}
+            finally:
+                self._leave_ambient(record)
+                for name, value in saved.items():
+                    if value is _MISSING:
+                        self.namespace.pop(name, None)
+                    else:
+                        self.namespace[name] = value
+        self._check(record, made, same, index)
+        return made
+
+    def _enter_ambient(self, record: Record, index: int) -> None:
+        """Give the cell the ambient state it ran in, as far as it was recorded."""
+        states: dict[str, State] = {}
+        for name, version in record.reads.items():
+            slot = self.slots.get(name)
+            if not self.ambience.knows(name) or (
+                slot is not None and slot.live and slot.state.version == version
+            ):
+                continue
+            state = self.history.state(name, version, index)
+            if state is not None:
+                states[name] = state
+        self.ambience.restore(states)
+        for name in states:
+            if (slot := self.slots.get(name)) is not None:
+                slot.live = False
+
+    def _leave_ambient(self, record: Record) -> None:
+        """What the cell moved is to be restored, unless it is now as the session has it."""
+        for name, state in record.writes.items():
+            if self.ambience.knows(name) and (slot := self.slots.get(name)) is not None:
+                slot.live = slot.state.version == state.version
+
+    def _check(self, record: Record, made: dict[str, object], same: bool, index: int) -> None:
+        """A recomputed value that differs from the recorded one is a new version: what depends on it runs again."""
+        for name, state in record.writes.items():
+            if ambient(name) or state.opaque is not None:
+                continue
+            digest = fingerprint(made[name], self.namespace).digest if name in made else None
+            if same and digest == state.version:
+                continue
+            self.changed.append(name)
+            slot = self.slots.get(name)
+            if slot is None or slot.state.version != state.version:
+                continue
+            if name not in made:
+                self.slots.drop(name)
+                continue
+            fresh = State(
+                digest or f"x:{record.id}:again:{name}",
+                packages=state.packages,
+                refs=state.refs,
+                modules=state.modules,
+            )
+            self.namespace[name] = made[name]
+            self.slots.set(name, fresh, live=True, maker=index)

@@ -1,0 +1,160 @@
+"""The files around a cell that runs again: as it found them while it runs, and as they are now when it has.
+
+Later cells of the session may have changed what the cell reads, and it may write what they have changed since. What they
+left is in their records, so it can be undone for a moment. What anybody else changed is never undone: then the cell cannot
+run again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import stat
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from provcrt_kernel.replay.files import Files
+from provcrt_kernel.replay.history import History
+from provcrt_kernel.replay.record import FileOutput, Record
+from provcrt_kernel.session import environ
+
+
+class Unlike(Exception):
+    """The world is not what it was when the cell ran; the message says where."""
+
+
+class World:
+    """Files and environment variables at earlier times of one session."""
+
+    def __init__(self, files: Files, history: History) -> None:
+        self._files = files
+        self._history = history
+        self._start = dict(os.environ)
+
+    def may_be(self, index: int) -> str | None:
+        """Why an execution certainly cannot find its files as they were; None if `then` may succeed."""
+        record = self._history[index].record
+        assert record is not None
+        reason = self._files.differs(record)
+        return reason if reason is None or not self._earlier(index) else None
+
+    @contextmanager
+    def then(self, index: int) -> Iterator[None]:
+        """Make the world what it was before an execution; afterwards make it what it is now.
+
+        Raises
+        ------
+        Unlike
+            It cannot be; nothing has changed.
+        """
+        record = self._history[index].record
+        assert record is not None
+        variables = self._variables(record, index)
+        wanted = self._earlier(index) if self._files.differs(record) else []
+        with tempfile.TemporaryDirectory(prefix="provcrt-") as folder, contextlib.ExitStack() as after:
+            for number, path in enumerate(dict.fromkeys(o.path for o in (*wanted, *record.outputs))):
+                after.callback(self._as_now(path, record, f"{folder}/{number}"))
+            before = dict(os.environ)
+            after.callback(_environ_becomes, before)
+            if wanted:
+                failed = self._files.put_back(wanted)
+                reason = f"{failed[0]} cannot be as it was" if failed else self._files.differs(record)
+                if reason:
+                    raise Unlike(reason)
+            _environ_becomes({n: v for n, v in {**before, **variables}.items() if v is not None})
+            yield
+
+    def _earlier(self, index: int) -> list[FileOutput]:
+        """What paths were before an execution, of those that it and later ones changed and nobody else since."""
+        now: dict[str, FileOutput] = {}
+        then: dict[str, FileOutput | None] = {}
+        for later in range(index, len(self._history)):
+            record = self._history[later].record
+            if record is None:
+                continue
+            looked = {i.path: i for i in record.inputs}
+            for output in record.outputs:
+                now[output.path] = output
+                known = looked.get(output.path)
+                if output.path not in then:
+                    then[output.path] = (
+                        FileOutput(
+                            known.path, known.kind, known.content, known.mode or 0o644, known.size or 0
+                        )
+                        if known is not None
+                        and (known.kind == "absent" or (known.kind == "file" and known.content))
+                        else None
+                    )
+        for earlier in range(index - 1, -1, -1):
+            record = self._history[earlier].record
+            for output in record.outputs if record is not None else ():
+                if output.path in then and then[output.path] is None:
+                    then[output.path] = output
+        return [
+            state
+            for path, state in then.items()
+            if state is not None and state.kind in ("file", "absent") and self._files.in_place(now[path])
+        ]
+
+    def _as_now(self, path: str, record: Record, copy: str) -> Callable[[], object]:
+        """What makes a path again what it is now; its content is copied unless the store has it."""
+        try:
+            status = os.lstat(path)
+        except OSError:
+            return lambda: _remove(path)
+        if stat.S_ISLNK(status.st_mode):
+            target = os.readlink(path)
+            return lambda: self._files.put_back([FileOutput(path, "link", target)])
+        if stat.S_ISDIR(status.st_mode):
+            return lambda: os.makedirs(path, exist_ok=True)
+        own = next((o for o in record.outputs if o.path == path and self._files.in_place(o)), None)
+        if own is None:
+            shutil.copy2(path, copy)
+
+        def restore() -> None:
+            if os.path.lexists(path) and _identity(os.lstat(path)) == _identity(status):
+                return
+            if own is not None:
+                self._files.put_back([own])
+            else:
+                shutil.copy2(copy, f"{path}.provcrt")
+                os.replace(f"{path}.provcrt", path)
+            os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+        return restore
+
+    def _variables(self, record: Record, index: int) -> dict[str, str | None]:
+        """Values that the environment variables which a cell read had then, where they are others now."""
+        found: dict[str, str | None] = {}
+        for name, version in record.environ.items():
+            if name == environ.ALL or environ.version(os.environ.get(name)) == version:
+                continue
+            executions = (self._history[i].record for i in range(index))
+            values = [r.set_environ[name] for r in executions if r is not None and name in r.set_environ]
+            value = values[-1] if values else self._start.get(name)
+            if environ.version(value) != version:
+                raise Unlike(f"environment variable {name} changed")
+            found[name] = value
+        return found
+
+
+def _identity(status: os.stat_result) -> tuple[int, ...]:
+    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
+def _remove(path: str) -> None:
+    """Remove what was not there before, and whatever has been put into it since."""
+    if os.path.isdir(path) and not os.path.islink(path):
+        shutil.rmtree(path, ignore_errors=True)
+    elif os.path.lexists(path):
+        os.unlink(path)
+
+
+def _environ_becomes(wanted: dict[str, str]) -> None:
+    for name in os.environ.keys() - wanted.keys():
+        del os.environ[name]
+    for name, value in wanted.items():
+        if os.environ.get(name) != value:
+            os.environ[name] = value
