@@ -20,6 +20,7 @@ from provcrt_kernel.session.fingerprint import fingerprint
 from provcrt_kernel.session.keep import keep
 from provcrt_kernel.session.modules import top_level_names
 from provcrt_kernel.session.observe import Change
+from provcrt_kernel.session.opaque import DRAWN
 from provcrt_kernel.session.slots import State, ambient
 from provcrt_kernel.session.snapshot import Unstorable
 from provcrt_kernel.session.source import Source
@@ -223,7 +224,9 @@ class Recording:
             manifest = None
             size = sum(change.prints[n].size for n in group)
             owned = any((change.states[n].opaque or "").startswith(OWNED) for n in group)
-            if not owned and (must or not tools.thrifty or tools.pace.worth_keeping(size, seconds)):
+            drawn = all(change.states[n].opaque == DRAWN for n in group)
+            worth = not drawn and tools.pace.worth_keeping(size, seconds)
+            if not owned and (must or worth or not tools.thrifty):
                 with contextlib.suppress(Unstorable):
                     started = time.perf_counter()
                     kept = keep(tools.store, {n: tools.namespace[n] for n in group}, tools.namespace)

@@ -14,13 +14,14 @@ from dataclasses import dataclass
 
 from . import arrays, frames, objects, standard
 from .behind import behind
+from .opaque import DRAWN
 from .walk import ATOMS, Regions, TooLarge, Walker, overlap
 
 LIMIT = 200_000
 """Objects visited before the walk gives up structure for a pickle stream's digest."""
 _DEEP = 60_000  # frames of the interpreter; the walk recurses in Python only, which costs no C stack
 
-_SELF_CONTAINED = ("matplotlib figure",)  # huge inside, and nobody else's
+_SELF_CONTAINED = (DRAWN,)  # huge inside, and nobody else's
 
 _HANDLER_MODULES = (arrays, frames, objects, standard)  # imported for the handlers that they register
 

@@ -16,6 +16,7 @@ from typing import Any, cast
 
 from .definitions import class_token, note_module, visit_class
 from .homes import class_home, dict_of, module_of, mro_of, qualname_of, resolves
+from .opaque import DRAWN
 from .walk import FALLBACKS, Walker, handles_named
 
 _CUSTOM = ("__reduce__", "__reduce_ex__", "__getstate__")
@@ -187,7 +188,7 @@ def _figure(walker: Walker, value: Any) -> None:
     """Artists form one tangle per figure: the figure's identity stands for all of them."""
     if walker.seen(value):
         return
-    walker.without_value("matplotlib figure")
+    walker.without_value(DRAWN)
     walker.packages.add("matplotlib")
     try:
         figure = value.get_figure(root=True)
@@ -208,4 +209,4 @@ def _builtin_base(cls: type) -> type | None:
 
 
 FALLBACKS[:] = [instance, _members]
-handles_named("matplotlib figure")(_figure)
+handles_named(DRAWN)(_figure)

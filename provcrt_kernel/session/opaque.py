@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from .homes import module_of, mro_of, qualname_of
 
+#: What is small to say and large to keep: drawing it again takes no longer than loading it.
+DRAWN = "matplotlib figure"
 _REASONS = {
     "builtins.generator": "generator",
     "builtins.coroutine": "coroutine",
@@ -50,9 +52,9 @@ _REASONS = {
     "traitlets.traitlets.HasTraits": "widget or traitlets object",
     "zmq.sugar.socket.Socket": "socket",
     "requests.sessions.Session": "network session",
-    "matplotlib.artist.Artist": "matplotlib figure",
-    "matplotlib.backend_bases.FigureCanvasBase": "matplotlib figure",
-    "matplotlib.container.Container": "matplotlib figure",
+    "matplotlib.artist.Artist": DRAWN,
+    "matplotlib.backend_bases.FigureCanvasBase": DRAWN,
+    "matplotlib.container.Container": DRAWN,
     "tqdm.std.tqdm": "progress bar",
     "h5py._hl.base.HLObject": "open file",
     "pyarrow.lib.NativeFile": "open file",

@@ -25,7 +25,7 @@ from .frames import copies_on_write
 from .homes import class_home, function_home, mro_of
 from .memory import IN_BAND, Places, reduce_alone
 from .objects import constant_of
-from .opaque import full_name, opaque_reason
+from .opaque import DRAWN, full_name, opaque_reason
 from .refusals import Unstorable
 from .suspects import finalizes, suspect, suspect_class
 from .tables import owned_arrays, stray_attributes
@@ -254,7 +254,7 @@ class SessionUnpickler(pickle.Unpickler):
 
 # --- kinds with a way of their own ------------------------------------------------------------------------
 
-_PICKLES_WELL = frozenset({"matplotlib figure", "tensor outside of plain memory"})
+_PICKLES_WELL = frozenset({DRAWN, "tensor outside of plain memory"})
 _LENDERS = frozenset({bytearray, memoryview})
 
 
