@@ -1,12 +1,12 @@
 """Installed distributions: which one a module belongs to, its version, and what it requires.
 
-Names and versions come from the names of ``*.dist-info`` folders, so that looking a package up reads nothing but its own
-metadata; `importlib.metadata.packages_distributions` would open every distribution's file list.
+All of it is read at once into an `Index`, plain data that another process can have ready before it is asked for.
 """
 
 from __future__ import annotations
 
 import functools
+import os
 import re
 import site
 import sys
@@ -23,11 +23,6 @@ class Distribution(msgspec.Struct, frozen=True):
     name: str
     version: str
     folder: str
-
-    @property
-    def metadata(self) -> Path:
-        """The distribution's metadata file."""
-        return Path(self.folder) / "METADATA"
 
 
 def normal(name: str) -> str:
@@ -64,61 +59,77 @@ _NAMED_OTHERWISE = {
 }  # fmt: skip
 
 
-def _modules(distribution: Distribution) -> set[str]:
+def _modules(folder: str) -> set[str]:
     """Top-level modules of a distribution, by its list of files."""
     try:
-        files = (Path(distribution.folder) / "RECORD").read_text(errors="replace")
+        files = (Path(folder) / "RECORD").read_text(errors="replace")
     except OSError:
         return set()
     return {name.partition(".")[0] for name in re.findall(r"^([^/,\n]+)", files, re.MULTILINE)}
 
 
-class Installed:
-    """The distributions of this interpreter, as found now."""
+def _required(folder: str) -> list[str]:
+    """Names of the distributions that a distribution asks for, extras included."""
+    try:
+        text = (Path(folder) / "METADATA").read_text(errors="replace")
+    except OSError:
+        return []
+    names = re.findall(r"^Requires-Dist: ([A-Za-z0-9._-]+)", text.partition("\n\n")[0], re.MULTILINE)
+    return list(dict.fromkeys(map(normal, names)))
 
-    def __init__(self) -> None:
-        self._by_name: dict[str, Distribution] = {}
-        for folder in site_folders():
-            try:
-                entries = sorted(Path(folder).glob("*.dist-info"))
-            except OSError:
-                continue
-            for entry in entries:
-                name, _, version = entry.name.removesuffix(".dist-info").rpartition("-")
-                self._by_name.setdefault(normal(name), Distribution(name, version, str(entry)))
-        self._by_module: dict[str, Distribution] = {}
-        self._searched = False
+
+class Index(msgspec.Struct):
+    """What is installed, as plain data: by normal name; top-level modules and requirements by distribution."""
+
+    distributions: dict[str, Distribution] = {}
+    modules: dict[str, str] = {}
+    requires: dict[str, list[str]] = {}
+
+
+def read_index() -> Index:
+    """Read the metadata of every installed distribution: some hundred files."""
+    index = Index()
+    for folder in site_folders():
+        try:
+            entries = sorted(e for e in os.listdir(folder) if e.endswith(".dist-info"))
+        except OSError:
+            continue
+        for entry in entries:
+            name, _, version = entry.removesuffix(".dist-info").rpartition("-")
+            key, place = normal(name), f"{folder}{entry}"
+            if key not in index.distributions:
+                index.distributions[key] = Distribution(name, version, place)
+                index.requires[key] = _required(place)
+                for module in sorted(_modules(place)):
+                    index.modules.setdefault(module, key)
+    return index
+
+
+class Installed:
+    """The distributions of this interpreter, as found when `index` was read."""
+
+    def __init__(self, index: Index | None = None) -> None:
+        self._index = read_index() if index is None else index
 
     def of_module(self, top: str) -> Distribution | None:
         """The distribution that installed the top-level module `top`; None for the standard library and local modules."""
+        key = self._key(top)
+        return None if key is None else self._index.distributions[key]
+
+    def _key(self, top: str) -> str | None:
         if top in sys.stdlib_module_names:
             return None
-        found = self._by_name.get(normal(_NAMED_OTHERWISE.get(top, top))) or self._by_module.get(top)
-        if found is None and not self._searched:
-            self._searched = True
-            for distribution in self._by_name.values():
-                for module in _modules(distribution):
-                    self._by_module.setdefault(module, distribution)
-            found = self._by_module.get(top)
-        return found
-
-    @functools.cache  # noqa: B019 - one object a session, and it is small
-    def requires(self, distribution: Distribution) -> tuple[Distribution, ...]:
-        """Distributions that `distribution` asks for and that are installed, extras included."""
-        try:
-            text = distribution.metadata.read_text(errors="replace")
-        except OSError:
-            return ()
-        names = re.findall(r"^Requires-Dist: ([A-Za-z0-9._-]+)", text.partition("\n\n")[0], re.MULTILINE)
-        return tuple(d for n in dict.fromkeys(names) if (d := self._by_name.get(normal(n))))
+        name = normal(_NAMED_OTHERWISE.get(top, top))
+        return name if name in self._index.distributions else self._index.modules.get(top)
 
     def closure(self, tops: Iterable[str]) -> frozenset[Distribution]:
         """The distributions of some top-level modules, and all that those require."""
-        todo = [d for t in tops if (d := self.of_module(t))]
-        seen: set[Distribution] = set()
+        index = self._index
+        todo = [key for top in tops if (key := self._key(top))]
+        seen: set[str] = set()
         while todo:
-            distribution = todo.pop()
-            if distribution not in seen:
-                seen.add(distribution)
-                todo.extend(self.requires(distribution))
-        return frozenset(seen)
+            key = todo.pop()
+            if key not in seen and key in index.distributions:
+                seen.add(key)
+                todo.extend(index.requires[key])
+        return frozenset(index.distributions[key] for key in seen)

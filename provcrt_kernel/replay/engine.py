@@ -23,6 +23,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+from provcrt_kernel.provenance.packages import read_index
 from provcrt_kernel.replay.cell import Outcome, Running, Seen, packages_of, reach
 from provcrt_kernel.replay.files import Files
 from provcrt_kernel.replay.history import Execution, History
@@ -97,7 +98,7 @@ class Engine:
         self.audit = Audit()
         self.environ = EnvironReads()
         self.imports = Imports()
-        self.modules = Modules(store)
+        self.modules = Modules(store, beside.installed if beside else read_index)
         self.ambience = Ambience(self.slots)
         self.lookup = Lookup(store, self.slots, self.files, self._maker_count)
         self.pace = Pace()

@@ -1,7 +1,8 @@
 """A process beside the kernel that looks at thousands of files without being traced.
 
 To replay an import is to look whether a few thousand files of installed packages are still what they were. In the kernel
-each look is a trapped call; this process is forked before tracing begins, so there it takes a microsecond.
+each look is a trapped call; this process is forked before tracing begins, so there it takes a microsecond. While IPython
+starts it reads what is installed, too.
 """
 
 from __future__ import annotations
@@ -14,10 +15,13 @@ from collections.abc import Iterable
 
 import msgspec
 
+from provcrt_kernel.provenance.packages import Index, read_index
+
 #: Path; size in bytes or one of the two below; mtime_ns, 0 where it does not count.
 Look = tuple[str, int, int]
 ABSENT, DIRECTORY = -1, -2
 _LENGTH = struct.Struct("=Q")
+_INSTALLED = b""  # a request that is no list of looks
 
 
 def differs(looks: Iterable[Look]) -> str | None:
@@ -76,6 +80,15 @@ class Looker:
             return differs(msgspec.msgpack.decode(looks, type=list[Look]))
         return answer.decode("utf-8", "surrogateescape") or None
 
+    def installed(self) -> Index:
+        """What was installed when the process started; read anew if it is gone."""
+        try:
+            _write(self._requests, _INSTALLED)
+            answer = _read(self._answers)
+        except OSError:
+            answer = None
+        return read_index() if answer is None else msgspec.msgpack.decode(answer, type=Index)
+
 
 def _keep_open(*descriptors: int) -> None:
     """Let go of every other descriptor: whoever waits for this process's parent to close one shall not wait for us."""
@@ -89,7 +102,11 @@ def _keep_open(*descriptors: int) -> None:
 
 
 def _serve(requests: int, answers: int) -> None:
+    installed = msgspec.msgpack.encode(read_index())
     while (looks := _read(requests)) is not None:
+        if looks == _INSTALLED:
+            _write(answers, installed)
+            continue
         found = differs(msgspec.msgpack.decode(looks, type=list[Look])) or ""
         _write(answers, found.encode("utf-8", "surrogateescape"))
 

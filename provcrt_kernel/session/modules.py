@@ -14,11 +14,11 @@ import importlib.machinery
 import os
 import sys
 import types
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
 
-from provcrt_kernel.provenance.packages import Installed, is_library, library_folders
+from provcrt_kernel.provenance.packages import Index, Installed, is_library, library_folders, read_index
 from provcrt_kernel.session.fingerprint import fingerprint
 from provcrt_kernel.session.slots import State
 from provcrt_kernel.store import Store
@@ -45,34 +45,33 @@ def _is_local(name: str, module: object) -> bool:
 class Modules:
     """Versions of packages and local modules in this session."""
 
-    def __init__(self, store: Store | None) -> None:
+    def __init__(self, store: Store | None, index: Callable[[], Index] = read_index) -> None:
         self._store = store
+        self._index = index
         self._installed: Installed | None = None
         self._known: set[str] = set(sys.modules)
-        self._local: dict[str, types.ModuleType] = {
-            n: m for n, m in list(sys.modules.items()) if _is_local(n, m)
-        }
-        self._counted = len(sys.modules)
+        self._local: dict[str, types.ModuleType] = {}
+        self._judged: frozenset[str] = frozenset()
         self._versions: dict[str, str] = {}
         self._base = {n.partition(".")[0] for n in self._known}
         self._local_files: dict[str, tuple[int, int]] = {}
 
     @property
     def installed(self) -> Installed:
-        """The distributions, looked up when first asked for."""
+        """The distributions, asked for when first needed."""
         if self._installed is None:
-            self._installed = Installed()
+            self._installed = Installed(self._index())
         return self._installed
-
-    def forget_installed(self) -> None:
-        """Distributions were installed or removed."""
-        self._installed = None
 
     def local(self) -> dict[str, types.ModuleType]:
         """Loaded local modules, by dotted name."""
-        if len(sys.modules) != self._counted:
-            self._local = {n: m for n, m in list(sys.modules.items()) if _is_local(n, m)}
-            self._counted = len(sys.modules)
+        if len(sys.modules) != len(self._judged):
+            loaded = dict(sys.modules)
+            self._local = {n: m for n in self._local if isinstance(m := loaded.get(n), types.ModuleType)}
+            for name in loaded.keys() - self._judged:
+                if _is_local(name, module := loaded[name]):
+                    self._local[name] = module
+            self._judged = frozenset(loaded)
         return self._local
 
     def arrivals(self) -> list[str]:
