@@ -76,7 +76,11 @@ def structure(variables: dict[str, Any]) -> object:
 @settings(max_examples=150, deadline=None)
 @given(cells, st.data())
 def test_state_comes_back_from_any_ruin(texts: list[str], data: st.DataObject) -> None:
-    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch, open_store(Path(folder)) as store:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        pytest.MonkeyPatch.context() as patch,
+        open_store(Path(folder)) as store,
+    ):
         first = Session(store)
         for text in texts:
             first.run(text)

@@ -90,6 +90,8 @@ class Seen:
         Why it could read any name.
     volatile, pinned
         As in `Record`.
+    seeds
+        Words by which it may have seeded streams of random numbers.
     restless
         Whether processes go on that may change state behind the cells' backs.
     """
@@ -106,6 +108,7 @@ class Seen:
     ambient: Values
     environ: dict[str, str]
     problems: tuple[str, ...]
+    seeds: frozenset[str]
     restless: bool
 
     def files_read(self) -> tuple[str, ...]:

@@ -22,6 +22,7 @@ from provcrt_kernel.replay.instruments import Instruments
 from provcrt_kernel.session import entropy
 from provcrt_kernel.session.ambience import Values
 from provcrt_kernel.session.classes import register_live
+from provcrt_kernel.session.codes import SEEDS
 from provcrt_kernel.session.effects import changed, hidden_effects, owner, watched
 from provcrt_kernel.session.modules import MODULE, top_level_names
 from provcrt_kernel.session.observe import Change, observe, variables
@@ -117,16 +118,19 @@ class Observer:
                 running.identities.pop(name, None)
         change = self._owned(self._observe(running, everything), running)
         arrived = tools.modules.arrivals()
-        moved, pinned, unseeded = tools.ambience.changes(running.ambient, ambient_now, source)
+        clock = tools.slots.union(running.reached, "clock")
+        clock |= {c for s in change.states.values() for c in s.clock}
         modules, changed_modules = self._modules(running, span, arrived)
+        in_modules = tools.slots.union((n for n in running.versions if n.startswith(MODULE)), "clock")
+        in_modules |= {c for s in modules.values() for c in s.clock}
+        seeds = SEEDS & (source.attributes | clock | in_modules)
+        moved, pinned, unseeded = tools.ambience.changes(running.ambient, ambient_now, seeds)
         pinned += [f"it changed module {name}" for name in changed_modules]
         explained = self._explained(moved, environ_changed=environ_now != running.environ)
         left = (change.states, change.deleted, moved, outcome.shown)
         visible = any(left) or any(a.written or a.removed for a in span.accesses)
         pinned += changed(running.watched)
         pinned += hidden_effects(source, tools.namespace, explained, visible=visible)
-        clock = tools.slots.union(running.reached, "clock")
-        clock |= {c for s in change.states.values() for c in s.clock}
         left_behind = [n for n in span.late if not any(c in n for c in _LIBRARY_CHILDREN)]
         problems = [*outcome.unrepeatable, *self._unknown(span, source)]
         problems += [f"{n} still runs" for n in left_behind]
@@ -147,6 +151,7 @@ class Observer:
             ambient=ambient_now,
             environ=environ_now,
             problems=tuple(problems),
+            seeds=seeds,
             restless=bool(left_behind),
         )
 

@@ -95,7 +95,7 @@ class Recording:
         shown = tools.store.put(msgspec.msgpack.encode(outcome.shown)) if outcome.shown else None
         changed = {
             n for n in {*seen.environ, *running.environ} if seen.environ.get(n) != running.environ.get(n)
-        }
+        } | {n for n in tools.environ.set if n in seen.environ or n in running.environ}
         in_place = [n for n in seen.change.states if n not in source.binds]
         record = Record(
             id=running.lineage.removeprefix("x:"),
@@ -158,7 +158,7 @@ class Recording:
         reads = dict(running.versions)
         if outcome.error is not None:
             reads |= running.replaced
-        ambient_slots = tools.ambience.seen(running.source, seen.packages, seen.moved)
+        ambient_slots = tools.ambience.seen(running.source, seen.packages, seen.moved, seen.seeds)
         reads |= {n: running.ambient_versions[n] for n in ambient_slots}
         more = tools.modules.reads(seen.packages, slots)
         if running.source.reads or running.source.imports or running.source.magics or seen.everything:

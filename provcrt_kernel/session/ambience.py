@@ -70,22 +70,44 @@ class Ambience:
                 data = data.replace(token.encode(), b"own")
         return digest(data)
 
-    def seen(self, source: Source, packages: frozenset[str], moved: Iterable[str] = ()) -> set[str]:
-        """Slots that a cell has read, given the packages that it can reach and the slots that it moved."""
+    def seen(
+        self,
+        source: Source,
+        packages: frozenset[str],
+        moved: Iterable[str] = (),
+        seeds: frozenset[str] = frozenset(),
+    ) -> set[str]:
+        """Slots that a cell has read.
+
+        Parameters
+        ----------
+        packages
+            Those that it can reach.
+        moved
+            Slots that it changed.
+        seeds
+            Words by which it, or what it can reach, may have given a stream the state that it had already: to leave a stream as
+            it is by seeding it is to depend on what it was.
+        """
         words = source.attributes | {w for m in source.magics for w in (m, f"%{m}")}
         shifted = frozenset(m[1:] for m in moved)
         found = set()
         for name, adapter in self._adapters.items():
             if source.wildcard is None and adapter.packages and not visible(adapter, packages):
                 continue
-            if asked(adapter, words, shifted):
+            if asked(adapter, words, shifted) or seeds & getattr(adapter, "seeds", frozenset()):
                 found.add(name)
         return found
 
     def changes(
-        self, before: Values, after: Values, source: Source
+        self, before: Values, after: Values, seeds: frozenset[str]
     ) -> tuple[dict[str, State], list[str], list[str]]:
         """What became of the slots while a cell ran.
+
+        Parameters
+        ----------
+        seeds
+            Words by which it may have seeded streams.
 
         Returns
         -------
@@ -106,8 +128,8 @@ class Ambience:
             if adapter.kind == "identity":
                 continue
             untouched = before[name] == _ENTROPY or (before[name] is None and name in _STARTED_AT_IMPORT)
-            seeds = source.attributes & getattr(adapter, "seeds", frozenset())
-            if adapter.kind == "rng" and untouched and value != _ENTROPY and not seeds:
+            seeded = seeds & getattr(adapter, "seeds", frozenset())
+            if adapter.kind == "rng" and untouched and value != _ENTROPY and not seeded:
                 unseeded.append(name[1:])
             reason = inexpressible(value, before[name])
             if reason:

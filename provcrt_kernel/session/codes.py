@@ -41,6 +41,14 @@ CLOCK = frozenset(
 )
 """Names that mean entropy, the clock or the identity of the process."""
 
+SEEDS = frozenset(
+    "seed setstate set_state set_bit_generator manual_seed set_rng_state set_rng_state_all seed_everything set_seed "
+    "set_random_seed".split()
+)
+"""Names that give a stream of random numbers a known state, which it may have had before."""
+
+_TOLD = CLOCK | SEEDS
+
 _GLOBAL_OPS = frozenset(
     opcode.opmap[name]
     for name in (
@@ -72,9 +80,9 @@ class CodeFacts:
     imports: frozenset[str]
     """Modules named in import statements, dotted."""
     clock_globals: frozenset[str]
-    """Global names that are in `CLOCK`: what they mean depends on what they are bound to."""
+    """Global names that are in `CLOCK` or `SEEDS`: what they mean depends on what they are bound to."""
     clock: frozenset[str]
-    """Attribute names that are in `CLOCK`."""
+    """Attribute names that are in `CLOCK` or `SEEDS`."""
     wildcard: bool
     """Whether it may read any global."""
 
@@ -112,8 +120,8 @@ def _describe(code: CodeType) -> CodeFacts:
         digest=_digest(code),
         refs=refs,
         imports=frozenset(imports).union(*(inner.imports for inner in nested)),
-        clock_globals=refs & CLOCK,
-        clock=frozenset(attributes & CLOCK).union(*(inner.clock for inner in nested)),
+        clock_globals=refs & _TOLD,
+        clock=frozenset(attributes & _TOLD).union(*(inner.clock for inner in nested)),
         wildcard=bool(WILDCARD & (scope | attributes | imports) or any(inner.wildcard for inner in nested)),
     )
 

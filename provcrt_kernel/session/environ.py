@@ -53,22 +53,24 @@ def names_version(environ: Iterable[str]) -> str:
 
 
 class EnvironReads:
-    """Names of the environment variables asked for since `clear`; `everything` once somebody looked at all of them."""
+    """Names of the environment variables asked for and set since `clear`; `everything` once somebody looked at all of them."""
 
     def __init__(self) -> None:
         self.names: set[str] = set()
+        self.set: set[str] = set()
         self.everything = False
         self._quiet = False
 
     def clear(self) -> None:
         """A new span begins."""
         self.names.clear()
+        self.set.clear()
         self.everything = False
 
     def install(self) -> None:
         """Begin to listen. Once per process."""
         kind = type(os.environ)
-        item, iterate = kind.__getitem__, kind.__iter__
+        item, iterate, put, drop = kind.__getitem__, kind.__iter__, kind.__setitem__, kind.__delitem__
 
         @functools.wraps(item)
         def getitem(environ: Any, key: str) -> str:
@@ -82,8 +84,23 @@ class EnvironReads:
                 self.everything = True
             return iterate(environ)
 
+        # a variable may be set to what it was, which no comparison tells
+        @functools.wraps(put)
+        def setitem(environ: Any, key: str, value: str) -> None:
+            put(environ, key, value)
+            if not self._quiet:
+                self.set.add(key)
+
+        @functools.wraps(drop)
+        def delitem(environ: Any, key: str) -> None:
+            drop(environ, key)
+            if not self._quiet:
+                self.set.add(key)
+
         self._patch(kind, "__getitem__", getitem)
         self._patch(kind, "__iter__", iterator)
+        self._patch(kind, "__setitem__", setitem)
+        self._patch(kind, "__delitem__", delitem)
 
     @contextmanager
     def unread(self) -> Iterator[None]:

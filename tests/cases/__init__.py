@@ -1,6 +1,17 @@
 """Notebooks, each with one change, that a memoizing kernel could get wrong; a module per kind of trouble."""
 
-from . import definitions, frontend, hidden, inputs, processes, state
+from . import again, definitions, frontend, hidden, inputs, processes, state
 from .case import CASES, FAMILIES, Case
 
-__all__ = ["CASES", "FAMILIES", "Case", "definitions", "frontend", "hidden", "inputs", "processes", "state"]
+__all__ = [
+    "CASES",
+    "FAMILIES",
+    "Case",
+    "again",
+    "definitions",
+    "frontend",
+    "hidden",
+    "inputs",
+    "processes",
+    "state",
+]
