@@ -1,7 +1,7 @@
 """What recording costs and what replaying saves, beside plain ipykernel in the same minutes on one machine.
 
-The two kernels take turns (A B A B …), so that a machine that slows down slows down both; every repetition
-has a fresh folder and a fresh store. Prints a table of medians and writes every measurement to a JSON file.
+The two kernels run side by side and take turns cell by cell, so that a machine that slows down slows down both;
+every repetition has fresh folders and a fresh store. Prints a table of medians and writes every measurement to a JSON file.
 
     python benchmarks/notebooks.py [--repeat 3] [--only record,latency,scaling] [--json FILE]
 """
@@ -9,6 +9,7 @@ has a fresh folder and a fresh store. Prints a table of medians and writes every
 from __future__ import annotations
 
 import argparse
+import copy
 import importlib.metadata
 import json
 import os
@@ -18,8 +19,8 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -60,30 +61,50 @@ class Figure:
 
 
 @dataclass
-class Desk:
-    """A fresh copy of the examples with a store of its own, on one kernel."""
+class Place:
+    """A fresh copy of the examples with a store of its own, for one kernel."""
 
     folder: Path
     kernel: str
 
-    def run(self, notebook: nbformat.NotebookNode) -> running.Run:
-        """Run `notebook` from top to bottom in a fresh kernel."""
+    def opened(self, notebook: nbformat.NotebookNode) -> AbstractContextManager[running.Desk]:
+        """Open `notebook` on a fresh kernel."""
         env = {
             **os.environ,
             "PROVCRT_STORE": str(self.folder / "store"),
             "IPYTHONDIR": str(self.folder / "ipython"),
         }
-        return running.run(notebook, self.folder / "examples", kernel=self.kernel, env=env, timeout=1800)
+        return running.opened(notebook, self.folder / "examples", kernel=self.kernel, env=env, timeout=1800)
+
+    def run(self, notebook: nbformat.NotebookNode) -> running.Run:
+        """Run `notebook` from top to bottom in a fresh kernel, alone."""
+        with self.opened(notebook) as desk:
+            cells = [desk.run(index) for index in range(len(notebook.cells))]
+        return running.Run(desk.kernel_seconds, tuple(filter(None, cells)))
 
 
 @contextmanager
-def desk(kernel: str) -> Iterator[Desk]:
+def place(kernel: str) -> Iterator[Place]:
     """Set up a fresh folder, and remove it."""
     with tempfile.TemporaryDirectory(prefix="provcrt-bench-") as top:
         shutil.copytree(
             NOTEBOOKS, Path(top) / "examples", ignore=shutil.ignore_patterns("out", "__pycache__")
         )
-        yield Desk(Path(top), kernel)
+        yield Place(Path(top), kernel)
+
+
+def side_by_side(places: Sequence[Place], notebook: nbformat.NotebookNode, first: int) -> list[running.Run]:
+    """Run `notebook` on each place's kernel, cell by cell in turn; `first` rotates who begins."""
+    with ExitStack() as stack:
+        desks = [stack.enter_context(each.opened(copy.deepcopy(notebook))) for each in places]
+        cells: list[list[running.Ran]] = [[] for _ in places]
+        for index in range(len(notebook.cells)):
+            for turn in range(len(places)):
+                which = (turn + first + index) % len(places)
+                ran = desks[which].run(index)
+                if ran is not None:
+                    cells[which].append(ran)
+    return [running.Run(d.kernel_seconds, tuple(c)) for d, c in zip(desks, cells, strict=True)]
 
 
 def of_cells(*sources: str) -> nbformat.NotebookNode:
@@ -102,28 +123,26 @@ def record(repeat: int) -> list[Figure]:
         figures.append(scratch)
         again = [Figure(f"{name}: restart and run all, kernel start included", "s")]
         if name == "model":
-            again.append(Figure("model: the cells that a late edit runs", "s"))
+            again.append(Figure("model: the cells that a late edit runs, and the imports", "s"))
             again.append(Figure("model: late edit, everything included", "s"))
         figures += again
-        for _ in range(times):
-            for kernel in (PLAIN, OURS):
-                with desk(kernel) as place:
-                    notebook = running.read(NOTEBOOKS / f"{name}.ipynb")
-                    first = place.run(notebook)
-                    starts.add(kernel, first.kernel_seconds)
-                    scratch.add(kernel, first.seconds)
-                    if kernel == PLAIN:
-                        plain = first  # without records, running again is running from scratch
-                        again[0].add(kernel, whole(first))
-                        continue
-                    again[0].add(kernel, whole(place.run(notebook)))
-                    if name == "model":
-                        running.edit(notebook, *LATE_EDIT)
-                        edited = place.run(notebook)
-                        ran = set(edited.executed)
-                        for was, now in ((plain, PLAIN), (edited, OURS)):
-                            again[1].add(now, sum(cell.seconds for cell in was.cells if cell.id in ran))
-                            again[2].add(now, whole(was))
+        for turn in range(times):
+            with place(PLAIN) as theirs, place(OURS) as ours:
+                notebook = running.read(NOTEBOOKS / f"{name}.ipynb")
+                plain, first = side_by_side((theirs, ours), notebook, turn)
+                for kernel, run in ((PLAIN, plain), (OURS, first)):
+                    starts.add(kernel, run.kernel_seconds)
+                    scratch.add(kernel, run.seconds)
+                # without records, running again is running from scratch
+                again[0].add(PLAIN, whole(plain))
+                again[0].add(OURS, whole(ours.run(notebook)))
+                if name == "model":
+                    running.edit(notebook, *LATE_EDIT)
+                    edited = ours.run(notebook)
+                    ran = {*edited.executed, "imports"}  # whatever runs needs what was imported
+                    for kernel, was in ((PLAIN, plain), (OURS, edited)):
+                        again[1].add(kernel, sum(cell.seconds for cell in was.cells if cell.id in ran))
+                        again[2].add(kernel, whole(was))
             print("\n".join(figure.line() for figure in (scratch, *again)), flush=True)
     return figures
 
@@ -163,11 +182,10 @@ def scaling(repeat: int) -> list[Figure]:
 
 def measure(figure: Figure, repeat: int, notebook: nbformat.NotebookNode, last: int) -> None:
     """Add to `figure` the median time in ms of the `last` cells of `notebook`, `repeat` times a kernel."""
-    for _ in range(repeat):
-        for kernel in (PLAIN, OURS):
-            with desk(kernel) as place:
-                cells = place.run(notebook).cells[-last:]
-                figure.add(kernel, 1000 * statistics.median(cell.seconds for cell in cells))
+    for turn in range(repeat):
+        with place(PLAIN) as theirs, place(OURS) as ours:
+            for kernel, run in zip((PLAIN, OURS), side_by_side((theirs, ours), notebook, turn), strict=True):
+                figure.add(kernel, 1000 * statistics.median(cell.seconds for cell in run.cells[-last:]))
     print(figure.line(), flush=True)
 
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,57 @@ class Run:
         return tuple(cell.id for cell in self.cells if cell.status != "replayed")
 
 
+@dataclass
+class Desk:
+    """A notebook open on a kernel that runs.
+
+    Attributes
+    ----------
+    kernel_seconds
+        From asking for the kernel until it answered.
+    """
+
+    kernel_seconds: float
+    _client: NotebookClient
+    _replies: list[Mapping[str, Any]]
+
+    def run(self, index: int) -> Ran | None:
+        """Run the cell at `index` of the notebook's cells; None if it has no code."""
+        cell = self._client.nb.cells[index]
+        if cell.cell_type != "code" or not cell.source.strip():
+            return None
+        start = time.perf_counter()
+        self._client.execute_cell(cell, index)
+        seconds = time.perf_counter() - start
+        return Ran(cell.id, seconds, self._replies[-1].get("metadata", {}).get("provcrt", {}))
+
+
+@contextmanager
+def opened(
+    notebook: NotebookNode,
+    folder: Path,
+    *,
+    kernel: str = "provcrt",
+    env: Mapping[str, str] | None = None,
+    timeout: float = 600,
+) -> Iterator[Desk]:
+    """Start a kernel for a notebook, and shut it down in the end. Parameters are those of `run`."""
+    replies: list[Mapping[str, Any]] = []
+    client = NotebookClient(
+        notebook,
+        kernel_name=kernel,
+        timeout=timeout,
+        record_timing=False,
+        coalesce_streams=True,  # where a stream is cut depends on timing
+        extra_arguments=["--log-level=ERROR"],  # what a kernel warns of at its start is not the notebook's
+        resources={"metadata": {"path": str(folder)}},
+        on_cell_executed=lambda execute_reply, **_: replies.append(execute_reply),
+    )
+    start = time.perf_counter()
+    with client.setup_kernel(**({} if env is None else {"env": dict(env)})):
+        yield Desk(time.perf_counter() - start, client, replies)
+
+
 def run(
     notebook: NotebookNode,
     folder: Path,
@@ -88,31 +140,15 @@ def run(
     nbclient.exceptions.CellExecutionError
         When a cell fails that is not tagged ``raises-exception``.
     """
-    replies: list[Mapping[str, Any]] = []
-    client = NotebookClient(
-        notebook,
-        kernel_name=kernel,
-        timeout=timeout,
-        record_timing=False,
-        coalesce_streams=True,  # where a stream is cut depends on timing
-        extra_arguments=["--log-level=ERROR"],  # what a kernel warns of at its start is not the notebook's
-        resources={"metadata": {"path": str(folder)}},
-        on_cell_executed=lambda execute_reply, **_: replies.append(execute_reply),
-    )
     ran: list[Ran] = []
-    start = time.perf_counter()
-    with client.setup_kernel(**({} if env is None else {"env": dict(env)})):
-        kernel_seconds = time.perf_counter() - start
-        for index, cell in enumerate(notebook.cells):
-            if cell.cell_type != "code" or not cell.source.strip():
-                continue
-            start = time.perf_counter()
-            client.execute_cell(cell, index)
-            seconds = time.perf_counter() - start
-            ran.append(Ran(cell.id, seconds, replies[-1].get("metadata", {}).get("provcrt", {})))
-            if on_cell is not None:
-                on_cell(ran[-1])
-    return Run(kernel_seconds, tuple(ran))
+    with opened(notebook, folder, kernel=kernel, env=env, timeout=timeout) as desk:
+        for index in range(len(notebook.cells)):
+            cell = desk.run(index)
+            if cell is not None:
+                ran.append(cell)
+                if on_cell is not None:
+                    on_cell(cell)
+    return Run(desk.kernel_seconds, tuple(ran))
 
 
 def read(path: Path) -> NotebookNode:
