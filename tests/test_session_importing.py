@@ -45,6 +45,15 @@ def test_a_look_past_the_tracer_says_what_lstat_says(page: Page, path: str) -> N
     assert page.lstat(path).st_mtime_ns == os.lstat(path).st_mtime_ns
 
 
+def test_a_directory_listed_past_the_tracer_has_the_names_that_listdir_says(
+    page: Page, tmp_path: Path
+) -> None:
+    for number in range(3000):
+        (tmp_path / f"{number} ä").touch()
+    for folder in (tmp_path, Path("/"), Path("/dev"), Path(os.__file__).parent):
+        assert sorted(page.listdir(str(folder))) == sorted(os.listdir(folder))
+
+
 @pytest.mark.parametrize("path", ["/no/such", "", "/etc/hostname/x", "/" + "x" * 300])
 def test_what_cannot_be_looked_at_raises_as_lstat_does(page: Page, path: str) -> None:
     with pytest.raises(OSError, match=r".*") as plain:

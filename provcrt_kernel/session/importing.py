@@ -1,6 +1,6 @@
 """The import system's own looks at installed packages: made past the tracer, and told here.
 
-To import pandas is to look at two thousand paths; each look is a trapped call. All go through two functions of
+To import pandas is to look at two thousand paths; each look is a trapped call. All go through three functions of
 `importlib._bootstrap_external`, of which one was made separate by CPython "to make it easier to override in
 experiments". For paths of installed packages they are asked through the tracer's page, and kept in `Imports.looks`;
 every other path is asked as always, and traced. A forked child goes back to that at once.
@@ -33,7 +33,6 @@ class Imports:
 
     def __init__(self) -> None:
         self.looks: dict[str, os.stat_result | None] = {}
-        self._undo: Callable[[], None] = lambda: None
 
     def clear(self) -> None:
         """A span begins."""
@@ -45,8 +44,10 @@ class Imports:
             return
         looks, folders, seen = self.looks, library_folders(), page.lstat
         plain_stat: Callable[[Any], os.stat_result] = _system._path_stat
-        loader = importlib.machinery.SourceFileLoader
-        plain_read = loader.get_data
+        loader: Any = importlib.machinery.SourceFileLoader
+        finder: Any = importlib.machinery.FileFinder
+        plain_read: Callable[[Any, Any], bytes] = loader.get_data
+        plain_fill: Callable[[Any], None] = finder._fill_cache
 
         def path_stat(path: Any) -> os.stat_result:
             if type(path) is not str or not path.startswith(folders):
@@ -67,9 +68,20 @@ class Imports:
                 return plain_read(self, path)
             return page.read(path)
 
-        def undo() -> None:
-            _system._path_stat, loader.get_data = plain_stat, plain_read  # type: ignore[method-assign]
+        def fill_cache(self: Any) -> None:
+            if type(self.path) is not str or not f"{self.path}/".startswith(folders):
+                plain_fill(self)
+                return
+            try:
+                self._path_cache = set(page.listdir(self.path))
+            except (FileNotFoundError, PermissionError, NotADirectoryError):  # as the import system does: the finder finds nothing
+                self._path_cache = set()
 
-        _system._path_stat, loader.get_data = path_stat, get_data  # type: ignore[method-assign]
-        self._undo = undo
+        def install(stat: object, read: object, fill: object) -> None:
+            _system._path_stat, loader.get_data, finder._fill_cache = stat, read, fill
+
+        def undo() -> None:
+            install(plain_stat, plain_read, plain_fill)
+
+        install(path_stat, get_data, fill_cache)
         os.register_at_fork(after_in_child=undo)

@@ -27,7 +27,7 @@ _LOAD, _JA, _JEQ, _JGE, _JSET, _RET = 0x20, 0x05, 0x15, 0x35, 0x45, 0x06
 _NR, _ARCH = 0, 4
 _IP = 8
 _X32 = 0x40000000
-_OF_THE_PAGE = ("openat", "newfstatat")
+_OF_THE_PAGE = ("openat", "newfstatat", "getdents64")
 
 Line = tuple[int, int, int, int]  # code, jump if true, jump if false, constant
 

@@ -14,6 +14,7 @@ import errno
 import os
 import stat
 import struct
+from collections.abc import Iterator
 
 from provcrt_kernel.trace.bpf import PAGE
 from provcrt_kernel.trace.calls import AT_FDCWD, AT_SYMLINK_NOFOLLOW, Machine
@@ -21,6 +22,7 @@ from provcrt_kernel.trace.notify import libc
 
 #: Between the programs (above 0x5500_0000_0000) and the heaps of runtimes that choose low addresses themselves.
 _ADDRESS = 0x2B5A_1D3C_7000
+_NAMES = 1 << 15  # bytes of a directory's names taken at a time
 _SECOND = 1_000_000_000  # in nanoseconds
 _READ_WRITE, _READ_EXECUTE = 3, 5
 _PRIVATE_ANONYMOUS_EXACTLY = 0x02 | 0x20 | 0x100000  # MAP_FIXED_NOREPLACE
@@ -56,7 +58,7 @@ class Page:
         )
         self._call = signature(address)
         numbers = {call.name: number for number, call in machine.calls.items()}
-        self._open, self._stat = numbers["openat"], numbers["newfstatat"]
+        self._open, self._stat, self._list = numbers["openat"], numbers["newfstatat"], numbers["getdents64"]
         self._layout, self._arm = _LAYOUT[machine.name], machine.name == "aarch64"
 
     @classmethod
@@ -116,6 +118,32 @@ class Page:
         nanos = (a * _SECOND + an, m * _SECOND + mn, c * _SECOND + cn)
         return os.stat_result((mode, ino, dev, links, uid, gid, size, *times, *nanos, block, blocks, rdev))
 
+    def listdir(self, path: str) -> list[str]:
+        """`os.listdir` of a directory, unseen.
+
+        Raises
+        ------
+        OSError
+            As from `os.listdir`.
+        """
+        names: list[str] = []
+        room = ctypes.create_string_buffer(_NAMES)
+        descriptor = self._opened(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            while size := self._call(self._list, descriptor, room, _NAMES, 0):
+                if size < 0:
+                    raise OSError(-size, os.strerror(-size), path)
+                names += _names(room.raw[:size])
+        finally:
+            os.close(descriptor)
+        return names
+
+    def _opened(self, path: str, flags: int) -> int:
+        descriptor = int(self._call(self._open, AT_FDCWD, os.fsencode(path), flags, 0))
+        if descriptor < 0:
+            raise OSError(-descriptor, os.strerror(-descriptor), path)
+        return descriptor
+
     def read(self, path: str) -> bytes:
         """The content of a regular file, its opening unseen.
 
@@ -124,11 +152,19 @@ class Page:
         OSError
             As from `open`.
         """
-        flags = os.O_RDONLY | os.O_CLOEXEC
-        descriptor = self._call(self._open, AT_FDCWD, os.fsencode(path), flags, 0)
-        if descriptor < 0:
-            raise OSError(-descriptor, os.strerror(-descriptor), path)
+        descriptor = self._opened(path, os.O_RDONLY | os.O_CLOEXEC)
         with open(descriptor, "rb", buffering=0) as file:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
             return file.read()
+
+
+def _names(entries: bytes) -> Iterator[str]:
+    """Names in an array of ``struct linux_dirent64`` (getdents64(2))."""
+    at = 0
+    while at < len(entries):
+        length = int.from_bytes(entries[at + 16 : at + 18], "little")
+        name = entries[at + 19 : entries.index(0, at + 19)]
+        if name not in (b".", b".."):
+            yield os.fsdecode(name)
+        at += length
