@@ -74,8 +74,8 @@ class Imports:
                 return
             try:
                 self._path_cache = set(page.listdir(self.path))
-            except (FileNotFoundError, PermissionError, NotADirectoryError):  # as the import system does: the finder finds nothing
-                self._path_cache = set()
+            except (FileNotFoundError, PermissionError, NotADirectoryError):
+                self._path_cache = set()  # as the import system has it: nothing is found there
 
         def install(stat: object, read: object, fill: object) -> None:
             _system._path_stat, loader.get_data, finder._fill_cache = stat, read, fill

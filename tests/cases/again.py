@@ -1,4 +1,3 @@
-
 """What is set to what it was already, and cells that run again for the state that they left alone."""
 
 from __future__ import annotations
