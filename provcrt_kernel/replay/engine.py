@@ -25,7 +25,7 @@ import msgspec
 
 from provcrt_kernel.provenance.packages import read_index
 from provcrt_kernel.replay.cell import Outcome, Running, Seen, packages_of, reach
-from provcrt_kernel.replay.files import Files
+from provcrt_kernel.replay.files import Files, unrepeatable
 from provcrt_kernel.replay.history import Execution, History
 from provcrt_kernel.replay.instruments import Instruments
 from provcrt_kernel.replay.looker import Looker
@@ -40,6 +40,7 @@ from provcrt_kernel.replay.recording import RESULT, Recording, Refused
 from provcrt_kernel.replay.world import World
 from provcrt_kernel.session.ambience import Ambience, Values
 from provcrt_kernel.session.audit import Audit
+from provcrt_kernel.session.draws import Draws
 from provcrt_kernel.session.environ import EnvironReads
 from provcrt_kernel.session.importing import Imports
 from provcrt_kernel.session.keep import bring_back
@@ -96,6 +97,7 @@ class Engine:
         self.history = History()
         self.files = Files(store, beside)
         self.audit = Audit()
+        self.draws = Draws()
         self.environ = EnvironReads()
         self.imports = Imports()
         self.modules = Modules(store, beside.installed if beside else read_index)
@@ -116,6 +118,7 @@ class Engine:
             self.slots,
             self.files,
             self.audit,
+            self.draws,
             self.environ,
             self.imports,
             self.modules,
@@ -141,6 +144,7 @@ class Engine:
     def start(self) -> None:
         """The session begins."""
         self.audit.install()
+        self.draws.install()
         self.audit.on_frame_read = self._load_everything
         self.environ.install()
         self.imports.install(self._page)
@@ -161,6 +165,8 @@ class Engine:
         decision = self.lookup.decide(source, cell, count, self._volatile)
         if decision.record is not None and decision.record.pinned and decision.record.volatile:
             return Decision(None, f"it uses {decision.record.volatile[0]}, and {decision.record.pinned}")
+        if decision.record is not None and (reason := _must_run(decision.record)):
+            return Decision(None, reason)
         return decision
 
     def shown(self, record: Record) -> tuple[Shown, ...] | None:
@@ -466,6 +472,16 @@ class Engine:
         line = f"not recording: {why}"
         if line not in self.notices:
             self.notices.append(line)
+
+
+def _must_run(record: Record) -> str | None:
+    """Why a record that holds cannot stand for its cell: only running it gives what it left, once."""
+    if record.pinned is None and all(s.kept or ambient(n) or not s.opaque for n, s in record.writes.items()):
+        return None
+    path = unrepeatable(record)
+    if path is None:
+        return None
+    return f"it changes {os.path.basename(path)}, and what it leaves cannot be stored"
 
 
 def _names(record: Record) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...], tuple[str, ...]]:

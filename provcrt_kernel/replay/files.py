@@ -33,6 +33,8 @@ from provcrt_kernel.trace import Access, Span
 _GRAIN_NS = 2_000_000_000
 #: Hashes of larger files are remembered across sessions.
 _REMEMBER = 4 << 20
+#: How the names end that `importlib.metadata` looks for.
+_DISTRIBUTIONS = (b".dist-info", b".egg-info", b".egg")
 _SYSTEM = ("/usr/", "/lib/", "/lib64/", "/lib32/", "/bin/", "/sbin/", "/nix/store/")
 
 
@@ -160,6 +162,8 @@ class Files:
     def _input(self, access: Access, audit: Audit, times: bool) -> FileInput | str | None:
         path, first = access.path, access.first
         child = access.by_child
+        if access.written and not (access.read or child) and access.asked == 1 and path in audit.pictures:
+            return None  # it is overwritten whether it was there or not
         if first is None:
             tolerant = access.tolerant or path in audit.tolerated
             if not (access.stated or access.read):
@@ -173,6 +177,10 @@ class Files:
             ):
                 return FileInput(
                     path, "dir", listing=access.listing, without=access.listing_except, child=child
+                )
+            if access.listed and path in audit.distributions:
+                return FileInput(
+                    path, "dir", listing=_listing(path, (), distributions=True), distributions=True
                 )
             return FileInput(path, "dir", child=child) if access.stated or access.listed else None
         if first.kind != "file":
@@ -263,7 +271,7 @@ class Files:
             if known.listing is not None:
                 return (
                     None
-                    if _listing(path, known.without) == known.listing
+                    if _listing(path, known.without, distributions=known.distributions) == known.listing
                     else f"the names in {_short(path)} changed"
                 )
             if known.content is not None:
@@ -371,6 +379,24 @@ class Files:
         return True
 
 
+def unrepeatable(record: Record) -> str | None:
+    """The first path that a cell looked at and left otherwise: it cannot be run again as it ran."""
+    left = {o.path: o for o in record.outputs}
+    for known in record.inputs:
+        output = left.get(known.path)
+        if output is None or known.tolerant or known.listing is not None:
+            continue
+        same_kind = known.kind == output.kind
+        same = (
+            known.content == output.content
+            if known.content is not None
+            else known.size in (None, output.size)
+        )
+        if not (same_kind and same):
+            return known.path
+    return None
+
+
 def _short(path: str) -> str:
     relative = os.path.relpath(path)
     return path if relative.startswith("..") else relative
@@ -388,8 +414,10 @@ def _kind(mode: int) -> str:
     return "dir" if stat.S_ISDIR(mode) else "link" if stat.S_ISLNK(mode) else "other"
 
 
-def _listing(path: str, without: Iterable[str]) -> str:
+def _listing(path: str, without: Iterable[str], *, distributions: bool = False) -> str:
     names = {os.fsencode(n) for n in os.listdir(path)} - {os.fsencode(n) for n in without}
+    if distributions:
+        names = {n for n in names if n.lower().endswith(_DISTRIBUTIONS)}
     return digest(b"\0".join(sorted(names)))
 
 

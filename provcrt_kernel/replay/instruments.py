@@ -9,6 +9,7 @@ from provcrt_kernel.replay.files import Files
 from provcrt_kernel.replay.pace import Pace
 from provcrt_kernel.session.ambience import Ambience
 from provcrt_kernel.session.audit import Audit
+from provcrt_kernel.session.draws import Draws
 from provcrt_kernel.session.environ import EnvironReads
 from provcrt_kernel.session.importing import Imports
 from provcrt_kernel.session.modules import Modules
@@ -36,6 +37,7 @@ class Instruments:
     slots: Slots
     files: Files
     audit: Audit
+    draws: Draws
     environ: EnvironReads
     imports: Imports
     modules: Modules

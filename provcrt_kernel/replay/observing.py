@@ -96,6 +96,7 @@ class Observer:
             threads={t.ident for t in threading.enumerate()},
         )
         tools.audit.clear()
+        tools.draws.clear()
         tools.imports.clear()
         tools.tracer.begin(cell or "cell")
         running.started = time.perf_counter()
@@ -164,9 +165,10 @@ class Observer:
         unseeded: Iterable[str],
         packages: frozenset[str],
     ) -> Iterable[str]:
+        draws = span.entropy - self._tools.draws.discarded
         yield from entropy.clocks(source, clock, self._tools.namespace)
         yield from entropy.commands(p.argv for p in span.processes)
-        yield from entropy.randomness(span.entropy, span.complete, source, clock, arrived, packages)
+        yield from entropy.randomness(draws, span.complete, source, clock, arrived, packages)
         yield from (
             f"network {e.address}:{e.port}" for e in span.endpoints if e.family != "unix" and not e.own
         )

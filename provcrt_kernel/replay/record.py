@@ -32,6 +32,8 @@ class FileInput(msgspec.Struct, frozen=True, omit_defaults=True):
         A directory that may be there or not (``mkdir -p``).
     child
         A child process looked.
+    distributions
+        Of a directory's names only those count that stand for installed distributions.
     """
 
     path: str
@@ -44,6 +46,7 @@ class FileInput(msgspec.Struct, frozen=True, omit_defaults=True):
     mode: int | None = None
     tolerant: bool = False
     child: bool = False
+    distributions: bool = False
 
 
 class FileOutput(msgspec.Struct, frozen=True, omit_defaults=True):

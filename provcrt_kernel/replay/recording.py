@@ -89,8 +89,11 @@ class Recording:
             raise Refused((inputs.problems + lost)[0])
         needed: set[str] = set()
         kept = self._keep(seen.change, seen.seconds, needed, must=bool(seen.volatile))
-        if seen.volatile and (seen.pinned or any(s.kept is None for s in kept.values())):
-            raise Refused(f"it uses {seen.volatile[0]}, and not all that it made can be kept")
+        if seen.volatile and seen.pinned:
+            raise Refused(f"it uses {seen.volatile[0]}, and {seen.pinned[0]}")
+        unkept = [n for n, s in kept.items() if s.kept is None]
+        if seen.volatile and unkept:
+            raise Refused(f"it uses {seen.volatile[0]}, and {unkept[0]} cannot be kept")
         result = self._result(outcome, seen.change, needed)
         shown = tools.store.put(msgspec.msgpack.encode(outcome.shown)) if outcome.shown else None
         changed = {

@@ -189,6 +189,7 @@ def _tensor(walker: Walker, value: Any) -> None:
         return
     if value.grad_fn is not None:
         walker.without_value("tensor with a gradient graph")
+        walker.real(_leaves(value.grad_fn))  # ``backward`` changes them
     data = value.detach()
     if data.numel():
         if walker.fresh is None:
@@ -199,9 +200,26 @@ def _tensor(walker: Walker, value: Any) -> None:
                 walker.token(b"=", *place)
         flat = data.contiguous().reshape(-1).view(torch.uint8).numpy()
         walker.content(flat, flat.nbytes)
-    if value.grad is not None:
+    if value.is_leaf and value.grad is not None:  # PyTorch warns of the question elsewhere
         walker.real((value.grad,))
     state(walker, value)
+
+
+def _leaves(graph: Any) -> tuple[Any, ...]:
+    """The tensors that a graph of gradients ends in."""
+    found: list[Any] = []
+    seen = {graph}
+    todo = [graph]
+    while todo:
+        node = todo.pop()
+        variable = getattr(node, "variable", None)
+        if variable is not None:
+            found.append(variable)
+        for following, _ in node.next_functions:
+            if following is not None and following not in seen:
+                seen.add(following)
+                todo.append(following)
+    return tuple(found)
 
 
 @handles_named("PIL.Image.Image")

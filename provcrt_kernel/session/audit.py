@@ -4,14 +4,17 @@
 event            what is made of it
 ===============  ===========================================================================================
 import           top-level names that were looked for: where each was found is an input, not what lay around it
-os.listdir       a directory that somebody other than the import system listed
+os.listdir       a directory that somebody other than the import system listed; for `importlib.metadata`, the names of
+                 installed distributions in it
 os.mkdir         a directory that may have been there already (``exist_ok=True``)
+open             a picture that Pillow writes: it asked whether the file is there, and nothing follows from the answer
 sys._getframe    a library looks at its caller's frame, so it may read any name
 ===============  ===========================================================================================
 """
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
 import sys
 from collections.abc import Callable
@@ -27,6 +30,8 @@ _FRAME_USERS = sys.stdlib_module_names | frozenset(
 #: Their modules that do read values.
 _FRAME_READERS = ("pandas.core.computation", "sympy.parsing", "sympy.interactive", "polars.sql")
 
+_METADATA = importlib.metadata.__file__
+
 
 class Audit:
     """Events of the current span. `install` once per process; `clear` when a span begins."""
@@ -34,7 +39,9 @@ class Audit:
     def __init__(self) -> None:
         self.imported: dict[str, None] = {}
         self.listed: set[str] = set()
+        self.distributions: set[str] = set()
         self.tolerated: set[str] = set()
+        self.pictures: set[str] = set()
         self.frame_reader: str | None = None
         self.on_frame_read: Callable[[], None] | None = None
         self._listening = False
@@ -44,6 +51,7 @@ class Audit:
             "os.listdir": self._listing,
             "os.scandir": self._listing,
             "os.mkdir": self._mkdir,
+            "open": self._open,
             "sys._getframe": self._frame,
         }
 
@@ -67,7 +75,9 @@ class Audit:
         """A span begins: forget what was heard, listen."""
         self.imported.clear()
         self.listed.clear()
+        self.distributions.clear()
         self.tolerated.clear()
+        self.pictures.clear()
         self.frame_reader = None
         self._listening = True
 
@@ -85,7 +95,8 @@ class Audit:
         if caller.f_code.co_filename != "<frozen importlib._bootstrap_external>":
             path = arguments[0] if arguments and arguments[0] is not None else "."
             if isinstance(path, str | bytes | os.PathLike):
-                self.listed.add(os.path.realpath(os.fsdecode(path)))
+                ours = self.distributions if caller.f_code.co_filename == _METADATA else self.listed
+                ours.add(os.path.realpath(os.fsdecode(path)))
             else:
                 self.listed.add("*")
 
@@ -98,6 +109,17 @@ class Audit:
             if frame.f_back is None:
                 return
             frame = frame.f_back
+
+    def _open(self, arguments: tuple[Any, ...]) -> None:
+        path, _, flags = arguments
+        caller = sys._getframe(2)
+        # Pillow removes a file that it made and could not finish, so it asks first; it empties what is there anyway
+        if not flags & os.O_TRUNC or caller.f_code.co_name != "save" or "created" not in caller.f_locals:
+            return
+        if caller.f_globals.get("__name__") == "PIL.Image":
+            folder, name = os.path.split(os.fsdecode(path))
+            # to resolve all of it would be to ask again
+            self.pictures.add(os.path.join(os.path.realpath(folder or "."), name))
 
     def _frame(self, arguments: tuple[Any, ...]) -> None:
         frame: Any = sys._getframe(2)

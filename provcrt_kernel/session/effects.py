@@ -47,7 +47,7 @@ _SETTERS = frozenset(
 #: Packages whose settings have ambient slots: what else changes in them is their caches.
 _KEPT = frozenset(
     "warnings logging random decimal locale asyncio os sys threading re "
-    "numpy pandas matplotlib sklearn scipy seaborn torch plotly IPython PIL".split()
+    "numpy pandas matplotlib sklearn scipy seaborn torch plotly IPython PIL tqdm".split()
 )
 
 Signature = dict[str, tuple[int, ...]]
@@ -85,12 +85,16 @@ def _inside(value: object) -> tuple[int, ...]:
     return ()
 
 
+#: What Python itself notes down in modules and classes: warnings shown, names of slots for `copyreg`.
+_BOOKKEEPING = frozenset({"__warningregistry__", "__slotnames__"})
+
+
 def changed(before: Mapping[str, tuple[object, Signature]]) -> list[str]:
     """What is different now in watched modules; a submodule that was imported is not."""
     found = []
     for name, (holder, old) in before.items():
         for key, signature in _signature(holder).items():
-            if old.get(key) != signature and key != "__warningregistry__":
+            if old.get(key) != signature and key not in _BOOKKEEPING:
                 if key not in old and isinstance(vars(holder).get(key), types.ModuleType):
                     continue
                 found.append(f"it changed {name}.{key}")

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 import cloudpickle
 
-from . import functions
+from . import functions, tensors
 from .classes import reduce_class
 from .fingerprint import fingerprint
 from .frames import copies_on_write
@@ -105,6 +105,7 @@ class SessionPickler(cloudpickle.Pickler):  # type: ignore[misc]
         self._owners: set[int] = set()
         """Arrays that a block of this stream owns already."""
         self._indexed: set[int] = set()
+        self._memories: dict[int, tensors.Memory] = {}
 
     def _buffer(self, buffer: pickle.PickleBuffer) -> bool:
         raw = buffer.raw()
@@ -198,6 +199,16 @@ class SessionPickler(cloudpickle.Pickler):  # type: ignore[misc]
                     self.kept.append(part)
         return reduced
 
+    def memory(self, storage: Any) -> tensors.Memory:
+        """What stands for a tensor's storage in this stream."""
+        place = storage.data_ptr()
+        memory = self._memories.get(place) if place else None
+        if memory is None:
+            memory = self._memories[place] = tensors.Memory(storage)
+            self.kept.append(memory)
+            self.places.foreign_range(place, place + storage.nbytes())
+        return memory
+
     def block(self, block: Any) -> Any:
         """A block of a table: with arrays of its own."""
         copy = self._own_values(block.values)
@@ -286,6 +297,10 @@ def _module(pickler: SessionPickler, value: ModuleType) -> Any:
 
 
 def _tensor(pickler: SessionPickler, value: Any) -> Any:
+    if value.grad_fn is not None:
+        raise Unstorable.kind("a tensor with a gradient graph")
+    if tensors.plain(value):
+        return tensors.reduce_tensor(value, pickler.memory(value.untyped_storage()))
     if value.device.type == "cpu" and not value.is_sparse:
         low = value.untyped_storage().data_ptr()
         pickler.places.foreign_range(low, low + value.untyped_storage().nbytes())
@@ -361,6 +376,7 @@ _KINDS: dict[str, Callable[[SessionPickler, Any], Any]] = {
     "numpy.memmap": _refuse("memory map"),
     "numpy.ndarray": _array_kind,
     "provcrt_kernel.session.memory.Hull": lambda pickler, hull: pickler.owned(hull.__reduce__()),
+    "provcrt_kernel.session.tensors.Memory": lambda pickler, memory: pickler.owned(memory.__reduce__()),
     "pandas.core.internals.blocks.Block": SessionPickler.block,
     "pandas.core.internals.managers.SingleBlockManager": SessionPickler.series,
     "pandas.Index": SessionPickler.index,

@@ -69,8 +69,8 @@ class Files:
     def state(self, text: bytes, follow: bool, by: int, tid: int, key: object = None) -> None:
         """Record stat, access, readlink and their like."""
         path, seen, steady = self._resolve(text, follow, by, tid)
-        self.ledger.state(path, seen, by)
-        if steady and key is not None:
+        known = self.ledger.state(path, seen, by)
+        if steady and known and key is not None:
             self.seen.add(key)
 
     def names(self, path: bytes, by: int) -> None:

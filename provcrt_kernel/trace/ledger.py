@@ -41,6 +41,8 @@ class Entry:
         It was changed otherwise than by an opening that may have written nothing.
     left : bool
         The span itself has removed or renamed it: its absence at the end is no failure to make it.
+    asked : int
+        How often its existence or metadata was asked for before the span changed it: never, once, or more often.
     pending : bool
         A worker has yet to find `before`.
     by : int
@@ -57,6 +59,7 @@ class Entry:
     listing: str | None = None
     excepted: tuple[bytes, ...] = ()
     problems: tuple[str, ...] = ()
+    asked = 0
     by = 0
     seen_ns = 0
 
@@ -103,11 +106,14 @@ class Ledger:
         entry.by |= by
         return entry
 
-    def state(self, path: bytes, seen: Look, by: int) -> None:
-        """Record that existence, kind or metadata was asked for."""
+    def state(self, path: bytes, seen: Look, by: int) -> bool:
+        """Record that existence, kind or metadata was asked for; says whether asking again would tell nothing new."""
         entry = self.entry(path, seen, by)
-        if entry is not None and not entry.changed:
-            entry.stated = True
+        if entry is None or entry.changed:
+            return True
+        entry.stated = True
+        entry.asked += 1
+        return entry.asked > 1
 
     def link(self, path: bytes, seen: os.stat_result, target: bytes, by: int) -> None:
         """Record a symbolic link that was met."""
@@ -272,6 +278,7 @@ def _access(entry: Entry, look: Callable[[bytes], Look]) -> Access | None:
         first=None if entry.first is None else Stat.of(entry.first),
         read=entry.read,
         stated=stated,
+        asked=entry.asked,
         executed=entry.executed,
         listed=entry.listed,
         written=written,

@@ -63,6 +63,8 @@ class Access(msgspec.Struct, frozen=True):
         Its content is an input.
     stated : bool
         Its existence, kind or metadata is an input; with ``first=None`` its absence is.
+    asked : int
+        How often that was asked for before the span's own first change: never, once, or more often.
     executed : bool
         It was executed, or it interpreted what was executed.
     listed : bool
@@ -103,6 +105,7 @@ class Access(msgspec.Struct, frozen=True):
     by_child: bool = False
     by_kernel: bool = False
     problems: tuple[str, ...] = ()
+    asked: int = 0
 
 
 class Process(msgspec.Struct, frozen=True):

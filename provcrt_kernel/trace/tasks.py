@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 PAGE = 4096
 _LONGEST = 4096  # PATH_MAX
 _ARGUMENTS = 4096
+_NAME = 160  # characters
 
 
 class Image(NamedTuple):
@@ -52,6 +53,8 @@ class Task:
     ended : float or None
     guests : tuple of Spans
         Kernel processes within the family that it belongs to, and that have spans of their own.
+    reseeded : int
+        Draws of randomness, in the open span, by which Python reseeded `random` after a fork.
     """
 
     __slots__ = (
@@ -66,6 +69,7 @@ class Task:
         "maps",
         "parent",
         "pid",
+        "reseeded",
         "unsettled",
     )
 
@@ -75,6 +79,7 @@ class Task:
         self.by = by
         self.born = born
         self.ended: float | None = None
+        self.reseeded = 0
         self.images: list[tuple[int, Image]] = []
         self.guests: tuple[Spans, ...] = ()
         self.foreign = False  # names mean something else for it: another root, other mounts
@@ -175,9 +180,9 @@ class Task:
         return state_of(self.pid)[0] not in ("", "Z", "X")
 
     def name(self) -> str:
-        """Return its pid and the program it runs, for people."""
+        """Return its pid, the program it runs and the beginning of its arguments, for people."""
         argv = self.images[-1][1].argv if self.images else ()
-        return f"{self.pid} {os.fsdecode(argv[0]) if argv else '?'}"
+        return f"{self.pid} {os.fsdecode(b' '.join(argv[:6]))[:_NAME] or '?'}"
 
 
 def readlink(path: bytes) -> bytes:

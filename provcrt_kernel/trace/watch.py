@@ -36,6 +36,7 @@ _ALWAYS = frozenset(
 )
 _CLONE_NEWNS, _CLONE_FS = 0x20000, 0x200
 _IN_ROOT = 0x10
+_RESEED = 2496  # bytes of a Mersenne twister, which Python draws for `random` in every child that it forks
 _NOTHING: tuple[Entry, ...] = ()
 
 
@@ -272,6 +273,9 @@ class Watch:
         found = look(path)
         if found is not None and found.st_mode & (stat.S_ISUID | stat.S_ISGID):
             self.problem(f"{os.fsdecode(path)} runs as another user: what it does may be hidden")
+        if self.span is not None and task.born == self.span.serial:
+            self.span.entropy -= task.reseeded  # of a generator that is gone with this image
+        task.reseeded = 0
         argv = task.strings(notice[ARGS + (1 if call.dir is None else 2)])
         self._family.executes(task, argv, task.cwd(notice[TID]), path)
 
@@ -323,6 +327,8 @@ class Watch:
     def _do_getrandom(self, notice: Notice, task: Task, call: c.Call) -> None:
         assert self.span is not None
         self.span.entropy += 1
+        if notice[ARGS + 1] == _RESEED and task.born == self.span.serial:
+            task.reseeded += 1
 
     def _do_connect(self, notice: Notice, task: Task, call: c.Call) -> None:
         self._reaches(notice, task, notice[ARGS + 1], notice[ARGS + 2])
