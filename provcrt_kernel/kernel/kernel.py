@@ -18,6 +18,7 @@ from typing import Any
 import ipykernel
 import IPython
 from ipykernel.ipkernel import IPythonKernel
+from traitlets import Bool, Enum, default
 
 from provcrt_kernel.kernel.capture import Recorder, RecordingSession
 from provcrt_kernel.kernel.magics import ProvcrtMagics
@@ -49,7 +50,8 @@ CONTEXT = "/".join(
         os.environ.get("PYTHONHASHSEED", ""),
     )
 )
-RUN_TAG = "provcrt-run"
+#: Tags of a cell that always runs; that runs whenever it is volatile.
+RUN_TAG, STRICT_TAG = "provcrt-run", "provcrt-strict"
 _RUN_MAGIC = re.compile(r"\s*%%provcrt\s+run[^\S\n]*\n?")
 _OUR_MAGIC = re.compile(r"\s*%provcrt\b[^\n]*\s*\Z")
 
@@ -59,6 +61,22 @@ class ProvcrtKernel(IPythonKernel):  # type: ignore[misc]
 
     implementation = "provcrt"
     session: RecordingSession
+
+    strict = Bool(
+        help="Whether cells that use what nobody can repeat (clock, randomness, network) always run, and are never replayed."
+    ).tag(config=True)
+    cost_policy = Enum(
+        ("on", "off"),
+        help="Whether only those values are kept that load faster than their cells run; off: all that can be.",
+    ).tag(config=True)
+
+    @default("strict")  # type: ignore[untyped-decorator]
+    def _default_strict(self) -> bool:
+        return os.environ.get("PROVCRT_STRICT", "").lower() in ("1", "on", "true", "yes")
+
+    @default("cost_policy")  # type: ignore[untyped-decorator]
+    def _default_cost_policy(self) -> str:
+        return "off" if os.environ.get("PROVCRT_COST_POLICY", "on") == "off" else "on"
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -89,10 +107,15 @@ class ProvcrtKernel(IPythonKernel):  # type: ignore[misc]
         if store is None:
             return
         try:
-            thrifty = os.environ.get("PROVCRT_COST_POLICY", "on") != "off"
             namespace, hidden = self.shell.user_ns, dict(self.shell.user_ns_hidden)
             self.engine = Engine(
-                store, tracer, namespace, hidden, self._run_again, beside=beside, thrifty=thrifty
+                store,
+                tracer,
+                namespace,
+                hidden,
+                self._run_again,
+                beside=beside,
+                thrifty=self.cost_policy == "on",
             )
             self.engine.start()
         except Exception as error:
@@ -136,10 +159,11 @@ class ProvcrtKernel(IPythonKernel):  # type: ignore[misc]
         # of an empty cell IPython does nothing, not even count
         if not code.strip() or silent or not self.recording or _OUR_MAGIC.match(code):
             return await self._unrecorded(engine, code, user_expressions or {}, silent, run)
-        forced = RUN_TAG in ((cell_meta or {}).get("tags") or ())
+        tags = (cell_meta or {}).get("tags") or ()
+        forced, strict = RUN_TAG in tags, self.strict or STRICT_TAG in tags
         if match := _RUN_MAGIC.match(code):
             forced, code = True, code[match.end() :]
-        decision, source, cell = self._decide(engine, code, cell_id, forced)
+        decision, source, cell = self._decide(engine, code, cell_id, forced=forced, strict=strict)
         if decision.record is not None:
             replayed = self._replayer.replay(
                 engine, decision.record, code, cell, user_expressions or {}, store_history
@@ -152,7 +176,7 @@ class ProvcrtKernel(IPythonKernel):  # type: ignore[misc]
         return await self._record(engine, code, source, cell, decision.reason, run)
 
     def _decide(
-        self, engine: Engine, code: str, cell_id: str | None, forced: bool
+        self, engine: Engine, code: str, cell_id: str | None, *, forced: bool, strict: bool
     ) -> tuple[Decision, Source, str]:
         cell = f"{os.environ.get('JPY_SESSION_NAME') or os.getcwd()}#{cell_id or self.shell.execution_count}"
         try:
@@ -166,7 +190,7 @@ class ProvcrtKernel(IPythonKernel):  # type: ignore[misc]
         if forced:
             return Decision(None, "asked to run"), source, cell
         try:
-            return engine.decide(source, cell, self.shell.execution_count), source, cell
+            return engine.decide(source, cell, self.shell.execution_count, strict=strict), source, cell
         except Exception as error:
             self.notices.warn(f"records cannot be looked up: {type(error).__name__}: {error}")
             return Decision(None, "records cannot be looked up"), source, cell

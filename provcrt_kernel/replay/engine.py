@@ -154,15 +154,15 @@ class Engine:
 
     # -- hits ---------------------------------------------------------------------------------------------------------
 
-    def decide(self, source: Source, cell: str, count: int | None) -> Decision:
-        """Look for a record of `source` that holds now."""
+    def decide(self, source: Source, cell: str, count: int | None, *, strict: bool = False) -> Decision:
+        """Look for a record of `source` that holds now; a strict cell's must not be volatile."""
         if source.error:
             return Decision(None, "does not parse")
         if source.earlier:
             return Decision(None, "uses earlier results")
         if self._suspect is not None:
             self.refresh(self._suspect)
-        decision = self.lookup.decide(source, cell, count, self._volatile)
+        decision = self.lookup.decide(source, cell, count, self._volatile, strict=strict)
         if decision.record is not None and decision.record.pinned and decision.record.volatile:
             return Decision(None, f"it uses {decision.record.volatile[0]}, and {decision.record.pinned}")
         if decision.record is not None and (reason := _must_run(decision.record)):

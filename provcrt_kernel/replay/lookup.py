@@ -37,7 +37,9 @@ class Lookup:
     files: Files
     maker: Callable[[str], int | None]
 
-    def decide(self, source: Source, cell: str, count: int | None, ran: Iterable[str]) -> Decision:
+    def decide(
+        self, source: Source, cell: str, count: int | None, ran: Iterable[str], *, strict: bool = False
+    ) -> Decision:
         """Look for a record that holds.
 
         Parameters
@@ -46,6 +48,8 @@ class Lookup:
             Where in the notebook the source stands; only reasons depend on it.
         ran
             Source keys of the volatile cells that this session showed already: their reader wants them afresh.
+        strict
+            Whether volatile cells always run.
         """
         again = set(ran)
         first: str | None = None
@@ -53,8 +57,8 @@ class Lookup:
             record = decode(data)
             if record is None:
                 continue
-            if record.volatile and source.key in again:
-                return Decision(None, f"run again: it uses {record.volatile[0]}")
+            if record.volatile and (strict or source.key in again):
+                return Decision(None, f"{'strict' if strict else 'run again'}: it uses {record.volatile[0]}")
             if record.error is not None and (record.text, record.count) != (source.text, count):
                 continue
             reason = self.differs(record)

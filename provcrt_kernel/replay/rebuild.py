@@ -154,6 +154,7 @@ class Rebuild:
     def plan(self, names: Iterable[str], *, modules: bool) -> Plan[Value]:
         """What `ready` would do first, for variables; nothing is done."""
         wanted = [self._wanted(n) for n in self.slots.deferred(n for n in names if not ambient(n))]
+        wanted.sort(key=lambda v: (-1 if v.maker is None else v.maker, v.names))
         return make_plan(
             [v for v in wanted if (v.names, v.version) not in self._have],
             self._source,
