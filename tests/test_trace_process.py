@@ -450,3 +450,33 @@ def test_a_file_system_of_its_own_does_not_hang(tmp_path: Path) -> None:
     )
     assert (mounting.complete, after.complete) == (False, False)
     assert "FUSE" in " ".join(after.problems)
+
+
+def test_a_signal_wakes_the_first_thread(tmp_path: Path) -> None:
+    """Also where that thread is just being watched, while others sleep: Linux would choose one of them."""
+    traced(
+        """
+        import signal
+        for n in range(4):
+            threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
+        class Woken(Exception): pass
+        def wake(*_): raise Woken
+        signal.signal(signal.SIGUSR1, wake)
+        sender = "import os, sys\\nwhile os.read(0, 1): os.kill(int(sys.argv[1]), 10)"
+        child = subprocess.Popen([sys.executable, "-c", sender, str(os.getpid())], stdin=subprocess.PIPE)
+        late = False
+        with span("x"):
+            for turn in range(300):
+                begun = time.monotonic()
+                try:
+                    os.write(child.stdin.fileno(), b"x")
+                    os.stat("/")
+                    time.sleep(20)
+                except Woken:
+                    late = time.monotonic() - begun > 15
+                if late: break
+        child.stdin.close()
+        os._exit(late)
+        """,
+        tmp_path,
+    )

@@ -24,7 +24,8 @@ from typing import TYPE_CHECKING, Any
 from ptrace import PtraceError
 from ptrace.binding import func as binding
 
-from provcrt_kernel.trace import bpf
+from provcrt_kernel.trace import bpf, notify
+from provcrt_kernel.trace.tasks import process_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,6 +44,10 @@ _OPTIONS = (
 )
 _EVENT_SECCOMP, _EVENT_STOP = 7, 128
 _GROUP = (signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU)
+_FAULTS = (
+    signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, signal.SIGTRAP, signal.SIGSYS, signal.SIGABRT
+)  # fmt: skip
+_SI_USER, _SI_KERNEL, _SIGINFO = 0, 0x80, 128
 _WALL = 0x40000000
 _TURN = 0.001  # seconds between two looks at the tasks while a call is kept
 _INFO = struct.Struct("=B3xIQQQ6Q")  # kind, architecture, instruction, stack, call number, six arguments
@@ -72,6 +77,7 @@ class Stops:
         self._address = ctypes.addressof(self._buffer)
         self._call = self._by_info
         self._kept: set[int] = set()
+        self._moved: dict[tuple[int, int], ctypes.Array[ctypes.c_char]] = {}
         self._resumed: queue.SimpleQueue[int] = queue.SimpleQueue()
         self._leaving = False
 
@@ -162,8 +168,28 @@ class Stops:
                 self._go_on(tid, 0)
             else:
                 binding.ptrace(_LISTEN, tid)  # it stays stopped, and SIGCONT is heard
-        else:  # a birth, or a signal: what is not an event of ours is delivered
-            self._go_on(tid, 0 if event else number)
+        elif event:
+            self._go_on(tid, 0)  # a birth
+        else:
+            self._deliver(tid, number)
+
+    def _deliver(self, tid: int, number: int) -> None:
+        """Let a task have its signal.
+
+        A signal for a process goes to its first thread, unless that is stopped, as it often is for us; yet Python's
+        first thread must have it, or its sleep goes on. So it is sent there, and looks there as it looked here.
+        """
+        info = ctypes.create_string_buffer(_SIGINFO)
+        moved = self._moved.pop((tid, number), None)
+        if moved is not None:
+            binding.ptrace(binding.PTRACE_SETSIGINFO, tid, 0, ctypes.addressof(moved))
+        elif (pid := process_of(tid)[0]) not in (0, tid):
+            binding.ptrace(binding.PTRACE_GETSIGINFO, tid, 0, ctypes.addressof(info))
+            (code,) = struct.unpack_from("=i", info, 8)
+            if _for_process(number, code) and not _blocked(pid, number) and _send(pid, number):
+                self._moved[pid, number] = info
+                number = 0
+        self._go_on(tid, number)
 
     def _go_on(self, tid: int, number: int) -> None:
         if self._leaving:
@@ -197,6 +223,25 @@ def _threads(pid: int) -> list[int]:
         return [int(name) for name in os.listdir(f"/proc/{pid}/task")]
     except OSError:
         return []
+
+
+def _for_process(number: int, code: int) -> bool:
+    """Say whether a signal is for a process and not for one thread of it (sigaction(2), si_code)."""
+    return number == signal.SIGCHLD or (code in (_SI_USER, _SI_KERNEL) and number not in _FAULTS)
+
+
+def _blocked(pid: int, number: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/status", "rb") as file:
+            mask = int(file.read().split(b"\nSigBlk:\t", 1)[1][:16], 16)
+    except (OSError, IndexError):
+        return True
+    return bool(mask >> (number - 1) & 1)
+
+
+def _send(tid: int, number: int) -> bool:
+    """Send a signal to the first thread of a process; say whether it is there."""
+    return bool(notify.libc.tgkill(tid, tid, number) == 0)
 
 
 def _traced_by_us(tid: int) -> bool:
