@@ -26,6 +26,7 @@ class DrainedStream(OutStream):  # type: ignore[misc]
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         self._taking = threading.Lock()
+        self._sending = 0
         super().__init__(*arguments, **options)
 
     def _watch_pipe_fd(self) -> None:
@@ -41,6 +42,13 @@ class DrainedStream(OutStream):  # type: ignore[misc]
         except Exception:
             self._exc = sys.exc_info()
 
+    def _flush(self) -> None:
+        self._sending += 1  # no lock: a child that is forked meanwhile would wait for it for ever
+        try:
+            super()._flush()
+        finally:
+            self._sending -= 1
+
     def drain(self, seconds: float = 1.0) -> None:
         """Wait until everything that lies in the pipe has been passed on and sent; at most for `seconds`."""
         deadline = time.monotonic() + seconds
@@ -48,7 +56,12 @@ class DrainedStream(OutStream):  # type: ignore[misc]
             time.sleep(0.0005)
         with self._taking:
             pass
-        self.flush()
+        while self._sending and time.monotonic() < deadline:
+            time.sleep(0.0002)
+        with self._buffer_lock:
+            nothing = not self._buffers
+        if not nothing:
+            self.flush()
 
     def _waiting(self) -> bool:
         count = array.array("i", [0])
