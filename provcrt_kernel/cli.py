@@ -6,6 +6,7 @@ do; 2 for a wrong usage.
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -13,6 +14,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, NoReturn
 
+import click
 import msgspec
 import typer
 from rich.console import Console
@@ -20,7 +22,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from provcrt_kernel import __version__
-from provcrt_kernel.runtime import CellRun, Project, ProjectError
+from provcrt_kernel.runtime import CellRun, Commanded, Project, ProjectError, Repetition
+from provcrt_kernel.runtime.execution import ended
 from provcrt_kernel.store import StoreError
 
 app = typer.Typer(
@@ -50,19 +53,44 @@ def _about(
         raise typer.Exit
 
 
-@app.command("exec")
+@app.command("open")
+def open_project(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A project.")], json: Json = False
+) -> None:
+    """Open a project of this folder, or begin it."""
+    project, new = Project.create(Path.cwd(), name)
+    if json:
+        _print_json({"name": name, "folder": str(project.root), "created": new})
+    else:
+        print(f"{'created' if new else 'opened'} {name} in {project.root}")
+
+
+@app.command(
+    "exec",
+    context_settings={
+        "allow_extra_args": True,
+        "ignore_unknown_options": True,
+        "allow_interspersed_args": False,
+    },
+)
 def execute(
-    notebook: Annotated[Path, typer.Argument(metavar="NOTEBOOK", help="A notebook (.ipynb).")],
+    command: Annotated[
+        list[str], typer.Argument(metavar="COMMAND [ARGUMENT]...", help="A command, or a notebook (.ipynb).")
+    ],
     output: Annotated[
         Path | None,
         typer.Option("-o", "--output", help="Where the executed notebook goes, not NOTEBOOK.e1.ipynb."),
     ] = None,
     json: Json = False,
 ) -> None:
-    """Run a notebook from beginning to end as a reference execution."""
-    execution = Project.open(notebook.absolute().parent).execute(
-        notebook, output=output, on_cell=_progress(json)
-    )
+    """Run a command, or a notebook from beginning to end, as a reference execution."""
+    if not command[0].endswith(".ipynb") or os.access(command[0], os.X_OK):
+        _execute_command(command, json)
+        return
+    notebook, *options = command
+    output, json = _late_options(options, output, json)
+    path = Path(notebook)
+    execution = Project.open(path.absolute().parent).execute(path, output=output, on_cell=_progress(json))
     if json:
         _print_json(execution)
     else:
@@ -73,26 +101,83 @@ def execute(
         _fail(f"{execution.error} (kept as {execution.id}): `provcrt show {execution.id}` shows what ran")
 
 
+def _late_options(words: list[str], output: Path | None, json: bool) -> tuple[Path | None, bool]:
+    """Take the options behind a notebook's name: what stands behind a command's is the command's."""
+    words = list(words)
+    while words:
+        word = words.pop(0)
+        if word == "--json":
+            json = True
+        elif word in ("-o", "--output") and words:
+            output = Path(words.pop(0))
+        else:
+            raise click.UsageError(f"a notebook takes no {word!r}")
+    return output, json
+
+
+def _execute_command(argv: list[str], json: bool) -> NoReturn:
+    execution = Project.open(Path.cwd()).run(argv, show=not json)
+    assert execution.command is not None
+    if json:
+        _print_json(execution)
+    else:
+        _say(
+            f"{execution.id}  {ended(execution.command.status)}, {execution.seconds:.1f} s, {_size(execution.command.size)}"
+        )
+        _say_problems(execution.command)
+    status = execution.command.status
+    sys.stdout.flush()
+    sys.exit(status if status >= 0 else 128 - status)
+
+
 @app.command()
 def repeat(
     id: Id,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 where it diverges.")] = False,
+    no_isolation: Annotated[bool, typer.Option("--no-isolation", help="Run a command in place.")] = False,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Folder for the files that a command wrote.")
+    ] = None,
     json: Json = False,
 ) -> None:
-    """Run an execution's notebook again, replaying what did not change, and compare."""
-    repetition = Project.find(Path.cwd()).repeat(id, on_cell=_progress(json))
+    """Repeat an execution and compare: a command on its container's content, a notebook incrementally."""
+    repetition = Project.find(Path.cwd()).repeat(
+        id, isolation=not no_isolation, output=output, show=not json, on_cell=_progress(json)
+    )
     if json:
         _print_json(repetition)
     else:
-        print(f"{id}, repetition {repetition.number}")
-        _print_cells(repetition.cells)
-        _print_total(repetition.cells, repetition.seconds)
-        for difference in repetition.verdict.differences:
-            excuse = f" (cannot be repeated: {', '.join(difference.volatile)})" if difference.volatile else ""
-            print(f"cell {difference.number}: {difference.what}{excuse}")
-        print(repetition.verdict.line)
+        _print_repetition(repetition)
     if strict and repetition.verdict.word == "diverged":
         _fail(f"{id} {repetition.verdict.line}")
+
+
+def _print_repetition(repetition: Repetition) -> None:
+    say = print if repetition.command is None else _say
+    say(f"{repetition.of}, repetition {repetition.number}")
+    if repetition.command is None:
+        _print_cells(repetition.cells)
+        _print_total(repetition.cells, repetition.seconds)
+    else:
+        _say_problems(repetition.command)
+    for difference in repetition.verdict.differences:
+        excuse = f" (cannot be repeated: {', '.join(difference.volatile)})" if difference.volatile else ""
+        excuse += f" (overlooking {difference.explained})" if difference.explained else ""
+        cause = f"; likely cause: {difference.cause}" if difference.cause else ""
+        say(f"{difference.place}: {difference.what}{excuse}{cause}")
+        if difference.diff and not difference.excuse:
+            say(difference.diff)
+    say(repetition.verdict.line)
+
+
+def _say(line: str) -> None:
+    """Say something of ours where the command's own output is not: on standard error."""
+    print(line, file=sys.stderr)
+
+
+def _say_problems(command: Commanded) -> None:
+    for problem in command.problems:
+        _say(f"provcrt: {problem}")
 
 
 @app.command()
@@ -103,7 +188,7 @@ def show(id: Id, json: Json = False) -> None:
     if json:
         _print_json(execution)
         return
-    print(f"{id}  {execution.notebook.path}  {_when(execution.started)}  by {execution.user}")
+    print(f"{id}  {execution.title}  {_when(execution.started)}  by {execution.user}")
     print(f"{execution.environment.python} on {execution.environment.platform}")
     _print_cells(execution.cells)
     _print_total(execution.cells, execution.seconds)
@@ -127,8 +212,8 @@ def list_executions(json: Json = False) -> None:
         return
     table = Table("", "notebook", "when", "cells", "seconds", "", box=None, pad_edge=False)
     for each in executions:
-        row = [each.id, each.notebook.path, _when(each.started), str(len(each.cells)), f"{each.seconds:.1f}"]
-        table.add_row(*map(escape, [*row, each.error or ""]))
+        row = [each.id, each.title, _when(each.started), str(len(each.cells)), f"{each.seconds:.1f}"]
+        table.add_row(*map(escape, [*row, each.failed]))
     _console().print(table)
 
 
@@ -188,6 +273,9 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         app(args=arguments)
     except (ProjectError, StoreError) as error:
         _fail(str(error))
+    except KeyboardInterrupt:
+        print("provcrt: interrupted, nothing was kept: run it again", file=sys.stderr)
+        sys.exit(130)
     except BrokenPipeError:  # whoever read us has seen enough
         sys.stdout = None
     sys.exit(0)

@@ -41,11 +41,14 @@ def folder(tmp_path, monkeypatch):
     archive.prepare()
     with archive.draft() as draft:
         archive.keep(
-            draft, lambda id: Execution(id, FileVersion("a.ipynb", "2" * 32), 1.0, 0.5, "me", HERE, (CELL,))
+            draft,
+            lambda id: Execution(
+                id, 1.0, 0.5, "me", HERE, notebook=FileVersion("a.ipynb", "2" * 32), cells=(CELL,)
+            ),
         )
     with archive.draft() as draft:
         archive.keep_repetition(
-            draft, "e1", lambda number: Repetition("e1", number, 1.0, 0.5, HERE, (CELL,), Verdict.of([]))
+            draft, "e1", lambda number: Repetition("e1", number, 1.0, 0.5, HERE, Verdict.of([]), (CELL,))
         )
     return tmp_path
 
@@ -62,7 +65,9 @@ def run(capsys, *arguments):
     [
         (["exec", "none.ipynb"], "does not exist"),
         (["exec", "."], "it is a folder"),
-        (["exec", "script.py"], "does not end in .ipynb"),
+        (["exec", "script.py"], "it is not executable"),
+        (["exec", "no-such-program"], "there is no such program"),
+        (["exec", ""], "its name is empty"),
         (["exec", "text.ipynb"], "is not a notebook"),
         (["exec", "list.ipynb"], "is not a notebook"),
         (["exec", "binary.ipynb"], "is not a notebook"),
@@ -96,7 +101,7 @@ def test_without_a_project_every_command_says_how_to_start_one(tmp_path, monkeyp
     monkeypatch.chdir(tmp_path)
     code, out, err = run(capsys, *arguments)
     assert (code, out, err.count("\n")) == (1, "", 1)
-    assert "start one with `provcrt exec" in err
+    assert "start one with `provcrt open" in err
 
 
 @pytest.mark.parametrize(

@@ -17,25 +17,48 @@ Word = Literal["reproduced", "volatile", "diverged"]
 _ADDRESS = re.compile(r"0x[0-9a-fA-F]{6,16}\b")
 
 
-class Difference(msgspec.Struct, frozen=True):
-    """One cell whose outputs are not those of the reference.
+class Difference(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One part of a run that is not as in the reference.
 
     Attributes
     ----------
     number : int
-        The cell's number among the code cells, from 1.
+        The cell's number among the code cells, from 1; 0 in a run of a command.
     cell : str
-        Its id in the notebook.
+        The cell's id in the notebook.
     what : str
         One line: what differs first.
     volatile : tuple of str
         What it used that nobody can repeat (a clock, unseeded random numbers …); then it is no divergence.
+    where : str
+        In a run of a command: ``stdout``, a file, a process.
+    explained : str
+        What has to be overlooked to see no difference: ``timestamps``, ``order of lines`` …; then it is no
+        divergence either.
+    cause : str
+        What is likely to be behind it.
+    diff : str
+        Both contents, as `diff -u` shows them, shortened.
     """
 
     number: int
     cell: str
     what: str
     volatile: tuple[str, ...] = ()
+    where: str = ""
+    explained: str = ""
+    cause: str = ""
+    diff: str = ""
+
+    @property
+    def excuse(self) -> str:
+        """Why it is no divergence; empty where it is one."""
+        return self.explained or ", ".join(self.volatile)
+
+    @property
+    def place(self) -> str:
+        """Where it is, for a line of prose."""
+        return self.where or f"cell {self.number}"
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -44,9 +67,9 @@ class Verdict(msgspec.Struct, frozen=True):
     Attributes
     ----------
     word : {"reproduced", "volatile", "diverged"}
-        ``volatile`` where only cells differ that used what nobody can repeat.
+        ``volatile`` where only what nobody can repeat differs, or what is explained.
     differences : tuple of Difference
-        In the order of the cells; the first that is not volatile is where it diverged.
+        In order; the first that has no excuse is where it diverged.
     """
 
     word: Word
@@ -56,7 +79,7 @@ class Verdict(msgspec.Struct, frozen=True):
     def of(cls, differences: Iterable[Difference]) -> Verdict:
         """Return the verdict that these differences lead to."""
         found = tuple(differences)
-        if any(not difference.volatile for difference in found):
+        if any(not difference.excuse for difference in found):
             return cls("diverged", found)
         return cls("volatile" if found else "reproduced", found)
 
@@ -65,11 +88,14 @@ class Verdict(msgspec.Struct, frozen=True):
         """The verdict in one line."""
         if self.word == "reproduced":
             return "reproduced: every output is the same"
-        if self.word == "volatile":
+        if self.word == "volatile" and any(difference.number for difference in self.differences):
             cells = ", ".join(str(difference.number) for difference in self.differences)
             return f"reproduced, but for what nobody can repeat: cell {cells}"
-        first = next(difference for difference in self.differences if not difference.volatile)
-        return f"diverged at cell {first.number}: {first.what}"
+        if self.word == "volatile":
+            parts = "; ".join(f"{each.place} ({each.excuse})" for each in self.differences)
+            return f"reproduced except {parts}"
+        first = next(difference for difference in self.differences if not difference.excuse)
+        return f"diverged at {first.place}: {first.what}"
 
 
 def difference(reference: Sequence[Mapping[str, Any]], repeated: Sequence[Mapping[str, Any]]) -> str | None:
@@ -90,7 +116,7 @@ def difference(reference: Sequence[Mapping[str, Any]], repeated: Sequence[Mappin
         if kind != other:
             return f"shows {other} where it showed {kind}"
         if old != new:
-            return f"{kind} differs{_first(old, new)}"
+            return f"{kind} differs{first_line(old, new)}"
     if len(before) > len(after):
         return f"no longer shows {before[len(after)][0]}"
     if len(after) > len(before):
@@ -121,7 +147,7 @@ def _text(value: Any) -> str:
     return _ADDRESS.sub("0x…", value)
 
 
-def _first(old: str, new: str) -> str:
+def first_line(old: str, new: str) -> str:
     """Return where two texts part, as the end of a line of prose."""
     before, after = old.splitlines(), new.splitlines()
     pairs = enumerate(zip(before, after, strict=False))

@@ -3,39 +3,45 @@
 ::
 
     .provcrt/
-      store/                     what the kernel records, see `provcrt_kernel.store`
-      executions/
+      store/                     contents, and what the kernel records, see `provcrt_kernel.store`
+      cache/                     what repetitions share; it may be removed
+      current                    the name of the project that is open, where it has one
+      executions/                those of the project without a name; of others in projects/NAME/executions
         last                     the highest number that was ever given
         e1/
-          source.ipynb           the notebook as it was run, byte for byte
-          executed.ipynb         with its outputs
           execution.json         `Execution`
-          repetitions/1/         executed.ipynb, repetition.json
+          source.ipynb           a notebook as it was run, byte for byte
+          executed.ipynb         with its outputs
+          repetitions/1/         repetition.json, executed.ipynb
 
-An execution is filled in a draft and renamed into place when it is complete.
+An execution is filled in a draft and renamed into place when it is complete. What it has in the store stays there
+for as long as a record of its name does.
 """
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
+import math
 import os
 import re
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import TypeVar
 
 import msgspec
 
 from provcrt_kernel.runtime.errors import ProjectError
-from provcrt_kernel.runtime.execution import Execution, Repetition, to_json
+from provcrt_kernel.runtime.execution import FORMAT, Execution, Repetition, from_json, to_json
+from provcrt_kernel.store import Store
 
 FOLDER = ".provcrt"
 SOURCE, EXECUTED = "source.ipynb", "executed.ipynb"
 _ID = re.compile(r"e([1-9][0-9]{0,8})")
+_NAME = re.compile(r"[\w][\w. -]{0,99}")
 _STALE = 86400.0  # seconds after which a draft has certainly been given up
 
 T = TypeVar("T", Execution, Repetition)
@@ -48,11 +54,62 @@ def nearest(start: Path) -> Path | None:
 
 
 class Archive:
-    """The executions of the project in the folder `root`."""
+    """The executions of one project in the folder `root`.
 
-    def __init__(self, root: Path) -> None:
+    Parameters
+    ----------
+    root : Path
+        The folder that holds ``.provcrt``.
+    name : str, optional
+        Of the project; by default of the one that was opened last.
+
+    Attributes
+    ----------
+    name : str
+        Empty where the project has none.
+    folder, cache : Path
+        Where the executions are, and what may be removed.
+    """
+
+    def __init__(self, root: Path, name: str | None = None) -> None:
         self._home = root / FOLDER
-        self.folder = self._home / "executions"
+        self.name = _current(self._home) if name is None else name
+        self.folder = (self._home / "projects" / self.name if self.name else self._home) / "executions"
+        self.cache = self._home / "cache"
+
+    def store(self) -> Store:
+        """Open the store with the contents of this project; StoreError where it cannot be."""
+        return Store.open(self._home / "store")
+
+    def pin(self, store: Store, what: str, blobs: Collection[str]) -> None:
+        """Keep blobs for as long as the execution or repetition `what` is there; StoreError where that fails."""
+        name = f"container:{self.name}:{what}"
+        store.add(name, name, b"", worth=math.inf, blobs=blobs)
+
+    def create(self) -> bool:
+        """Make the project if it is not there, and have it be the one that is open; return whether it is new."""
+        if self.name and not _NAME.fullmatch(self.name):
+            raise ProjectError.usage(
+                f"{self.name!r} cannot be the name of a project", "use letters and digits"
+            )
+        new = not self.folder.is_dir()
+        self.prepare()
+        write(self._home / "current", self.name.encode() + b"\n")
+        return new
+
+    def remove(self, id: str, store: Store) -> None:
+        """Remove an execution with all its repetitions; ProjectError where there is none."""
+        self.execution(id)
+        with self._alone():
+            gone = self.folder / f".draft-{id}-{os.getpid()}"
+            (self.folder / id).rename(gone)
+        store.drop(
+            [
+                f"container:{self.name}:{each}"
+                for each in (id, *(f"{id}/{n}" for n in _numbers(gone / "repetitions")))
+            ]
+        )
+        shutil.rmtree(gone, ignore_errors=True)
 
     def ids(self) -> list[str]:
         """Return the ids of the executions, oldest first."""
@@ -99,7 +156,7 @@ class Archive:
             self.folder.mkdir(parents=True, exist_ok=True)
             ignore = self._home / ".gitignore"
             if not ignore.exists():
-                ignore.write_text("store/\n")
+                ignore.write_text("store/\ncache/\n")
             for old in self.folder.glob(".draft-*"):
                 if time.time() - old.stat().st_mtime > _STALE:
                     shutil.rmtree(old, ignore_errors=True)
@@ -173,6 +230,15 @@ def write(path: Path, data: bytes) -> None:
         raise ProjectError.cannot_write(path, cause) from cause
 
 
+def _current(home: Path) -> str:
+    """Return the name of the project that was opened last, or an empty one."""
+    try:
+        name = (home / "current").read_text(errors="replace").strip()
+    except OSError:
+        return ""
+    return name if _NAME.fullmatch(name) else ""
+
+
 def _numbers(folder: Path) -> list[int]:
     names = os.listdir(folder) if folder.is_dir() else []
     return sorted(int(name) for name in names if name.isdecimal())
@@ -180,9 +246,12 @@ def _numbers(folder: Path) -> list[int]:
 
 def _load(path: Path, kind: type[T]) -> T:
     try:
-        return msgspec.json.decode(_read(path), type=kind)
-    except msgspec.MsgspecError as cause:
+        found = from_json(_read(path), kind)
+    except (msgspec.MsgspecError, ValueError) as cause:
         raise ProjectError.damaged(path, cause) from cause
+    if found.format > FORMAT:
+        raise ProjectError.newer(path)
+    return found
 
 
 def _read(path: Path) -> bytes:

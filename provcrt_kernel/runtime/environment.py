@@ -7,6 +7,7 @@ import os
 import platform
 from importlib import metadata
 
+from provcrt_kernel.runtime.content import Content
 from provcrt_kernel.runtime.execution import Environment
 
 
@@ -22,6 +23,19 @@ def here() -> Environment:
         python=f"{platform.python_version()} {platform.python_implementation()}",
         platform=platform.platform(),
         packages=dict(sorted(packages.items(), key=lambda item: item[0].lower())),
+    )
+
+
+def of(content: Content) -> Environment:
+    """Return the environment that a container's packages make."""
+    named = {f"{each.package.name}": each.package.version for each in content.packs}
+    python = next((each.package.version for each in content.packs if each.package.manager == "python"), "")
+    if not python:
+        python = next((v for n, v in named.items() if n.startswith("python3.") or n == "python"), "")
+    return Environment(
+        python=python,
+        platform=platform.platform(),
+        packages=dict(sorted(named.items(), key=lambda item: item[0].lower())),
     )
 
 

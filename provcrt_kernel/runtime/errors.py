@@ -13,7 +13,9 @@ class ProjectError(Exception):
     @classmethod
     def no_project(cls, start: Path) -> Self:
         """No project folder was found at or above `start`."""
-        return cls(f"no project in {start} or above: start one with `provcrt exec NOTEBOOK.ipynb`")
+        return cls(
+            f"no project in {start} or above: start one with `provcrt open NAME`, or with `provcrt exec …`"
+        )
 
     @classmethod
     def no_such_file(cls, path: Path) -> Self:
@@ -51,7 +53,64 @@ class ProjectError(Exception):
     @classmethod
     def damaged(cls, path: Path, cause: Exception) -> Self:
         """What is kept of an execution cannot be read back."""
-        return cls(f"{path} is damaged ({_reason(cause)}): run the notebook again with `provcrt exec`")
+        return cls(f"{path} is damaged ({_reason(cause)}): run it again with `provcrt exec`")
+
+    @classmethod
+    def newer(cls, path: Path) -> Self:
+        """A file was written by a later version of this program."""
+        return cls(f"{path} was written by a newer version of provcrt: upgrade provcrt-kernel")
+
+    @classmethod
+    def hostile(cls, why: str) -> Self:
+        """A container says something that no honest one says."""
+        return cls(f"this container is damaged or hostile ({why}): nothing of it was used")
+
+    @classmethod
+    def content_lost(cls, names: Sequence[str]) -> Self:
+        """What a container should hold cannot be had."""
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        return cls(
+            f"the container has no sound content for {', '.join(names[:3])}{more}: run it again with `provcrt exec`"
+        )
+
+    @classmethod
+    def no_isolation(cls, why: str) -> Self:
+        """Nothing can be run isolated here."""
+        return cls(
+            f"nothing can be isolated here ({why}): install bubblewrap and allow user namespaces, or give"
+            " --no-isolation to run in place"
+        )
+
+    @classmethod
+    def cannot_run(cls, command: str, why: str) -> Self:
+        """A command cannot be started."""
+        return cls(f"{command!r} cannot be run ({why}): check its name, its path and its permissions")
+
+    @classmethod
+    def inputs_changed(cls, id: str, paths: Sequence[str]) -> Self:
+        """The inputs of an execution are no longer what they were."""
+        more = f" and {len(paths) - 3} more" if len(paths) > 3 else ""
+        return cls(
+            f"{id} cannot be repeated in place, {', '.join(paths[:3])}{more} changed since:"
+            " repeat it isolated, or run it anew"
+        )
+
+    @classmethod
+    def nothing_to_commit(cls, id: str) -> Self:
+        """No file of an execution was edited."""
+        return cls(
+            f"nothing to commit, no file of {id} was edited: edit one, or give the id of another execution"
+        )
+
+    @classmethod
+    def not_a_command(cls, id: str, what: str) -> Self:
+        """Something works for commands alone."""
+        return cls(f"{id} is a run of a notebook, {what}")
+
+    @classmethod
+    def usage(cls, what: str, advice: str) -> Self:
+        """What was asked for makes no sense."""
+        return cls(f"{what}: {advice}")
 
     @classmethod
     def folder_gone(cls, id: str, folder: Path) -> Self:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import json
+import shlex
+import signal
+from typing import Any, Literal, TypeVar
 
 import msgspec
 
@@ -10,7 +13,9 @@ from provcrt_kernel.provenance.compare import Verdict
 from provcrt_kernel.provenance.files import FileVersion
 
 Status = Literal["executed", "replayed", "failed"]
-FORMAT = 1
+Relation = Literal["given", "commit"]
+FORMAT = 2
+T = TypeVar("T")
 
 
 class CellRun(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -84,36 +89,128 @@ class Environment(msgspec.Struct, frozen=True):
     packages: dict[str, str]
 
 
+class Commanded(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What is kept of a run of a command.
+
+    Attributes
+    ----------
+    argv : tuple of str
+        As it was given; and `program`, the command line that was started for it.
+    cwd : str
+        Where it ran.
+    environ : dict of str to str
+        Its environment, less `left_out`.
+    left_out : tuple of str
+        Names of environment variables that may be secrets: their values were not kept.
+    stdin : str
+        What its standard input was: ``null``, ``file``, ``pipe`` or ``terminal``.
+    streams : dict of str to str
+        Digests of what it read from ``stdin``, unless that was a terminal, and wrote to ``stdout`` and ``stderr``.
+    status : int
+        Its exit status, -n where signal n killed it.
+    audit, content : str
+        Digests of `Audit` and `Content`; the latter empty where nothing was contained.
+    size : int
+        Bytes of the content.
+    umask : int
+        As umask(2) has it.
+    network : tuple of str
+        Whom on other machines it talked to.
+    problems : tuple of str
+        What may be missing, a line each.
+    isolated : bool
+        Whether it ran in a sandbox.
+    """
+
+    argv: tuple[str, ...]
+    program: tuple[str, ...]
+    cwd: str
+    environ: dict[str, str]
+    stdin: str
+    streams: dict[str, str]
+    status: int
+    audit: str
+    content: str
+    size: int = 0
+    umask: int = 0o022
+    left_out: tuple[str, ...] = ()
+    network: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
+    isolated: bool = False
+
+
 class Execution(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A reference execution of a notebook.
+    """A reference execution of a command or a notebook.
 
     Attributes
     ----------
     id : str
         ``e1``, ``e2`` …, never used twice in a project.
-    notebook : FileVersion
-        The notebook as it was run; its path is relative to the project's folder.
     started, seconds : float
         When, in seconds since the epoch, and for how long.
     user : str
         Who ran it.
     environment : Environment
         Where.
+    notebook : FileVersion or None
+        The notebook as it was run; its path is relative to the project's folder.
     cells : tuple of CellRun
-        The code cells that ran, in order.
+        Of a notebook, the code cells that ran, in order.
+    command : Commanded or None
+        What is kept of a command.
     error : str or None
-        The error that ended it early, in one line.
+        The error that ended a notebook early, in one line.
+    parent : str or None
+        The execution that this one is a modification of.
+    relation : {"given", "commit"} or None
+        How it came from it.
+    changes : tuple of str
+        What is different from the parent, a line each.
+    parameters : dict of str to str
+        Of a notebook: names and values (Python expressions) that replaced its own.
+    origin : str
+        Empty, or the file that it was imported from: then nobody here vouches for it.
     """
 
     id: str
-    notebook: FileVersion
     started: float
     seconds: float
     user: str
     environment: Environment
-    cells: tuple[CellRun, ...]
+    notebook: FileVersion | None = None
+    cells: tuple[CellRun, ...] = ()
+    command: Commanded | None = None
     error: str | None = None
+    parent: str | None = None
+    relation: Relation | None = None
+    changes: tuple[str, ...] = ()
+    parameters: dict[str, str] = {}
+    origin: str = ""
     format: int = FORMAT
+
+    @property
+    def title(self) -> str:
+        """What was run, in one line."""
+        if self.command is not None:
+            return shlex.join(self.command.argv)
+        return self.notebook.path if self.notebook is not None else ""
+
+    @property
+    def failed(self) -> str:
+        """How it failed, in a few words; empty where it did not."""
+        if self.command is None or self.command.status == 0:
+            return self.error or ""
+        return ended(self.command.status)
+
+
+def ended(status: int) -> str:
+    """Return an exit status in words."""
+    if status >= 0:
+        return f"exit status {status}"
+    try:
+        return f"killed by {signal.Signals(-status).name}"
+    except ValueError:
+        return f"killed by signal {-status}"
 
 
 class Repetition(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -129,10 +226,12 @@ class Repetition(msgspec.Struct, frozen=True, omit_defaults=True):
         When, in seconds since the epoch, and for how long.
     environment : Environment
         Where.
-    cells : tuple of CellRun
-        The code cells, in order.
     verdict : Verdict
         Whether it reproduced the reference.
+    cells : tuple of CellRun
+        Of a notebook, the code cells, in order.
+    command : Commanded or None
+        What is kept of a command.
     error : str or None
         The error that ended it early, in one line.
     """
@@ -142,12 +241,30 @@ class Repetition(msgspec.Struct, frozen=True, omit_defaults=True):
     started: float
     seconds: float
     environment: Environment
-    cells: tuple[CellRun, ...]
     verdict: Verdict
+    cells: tuple[CellRun, ...] = ()
+    command: Commanded | None = None
     error: str | None = None
     format: int = FORMAT
 
 
-def to_json(value: msgspec.Struct | list[Execution]) -> bytes:
+def to_json(value: object) -> bytes:
     """Return structs as JSON for a person's eye, with a newline at the end."""
-    return msgspec.json.format(msgspec.json.encode(value), indent=1) + b"\n"
+    try:
+        return msgspec.json.format(msgspec.json.encode(value), indent=1) + b"\n"
+    except UnicodeEncodeError:  # a name that is no UTF-8: json writes its bytes as \udcxx
+        return json.dumps(msgspec.to_builtins(value), indent=1).encode() + b"\n"
+
+
+def from_json(data: bytes, kind: type[T]) -> T:
+    """Return the struct that `to_json` wrote.
+
+    Raises
+    ------
+    msgspec.MsgspecError, ValueError
+        Where the bytes are none of `kind`.
+    """
+    if b"\\udc" in data:
+        plain: Any = json.loads(data)
+        return msgspec.convert(plain, kind)
+    return msgspec.json.decode(data, type=kind)

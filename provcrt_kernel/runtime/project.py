@@ -1,27 +1,21 @@
-"""A project: run a notebook as a reference execution, repeat it, and tell what is known of it."""
+"""A project: contain runs of commands and notebooks, repeat and change them, and tell what is known of them."""
 
 from __future__ import annotations
 
 import builtins
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Self
 
-import nbformat
 from prov.model import ProvDocument
 
 from provcrt_kernel.provenance.document import Activity, execution_document
 from provcrt_kernel.provenance.files import FileVersion
-from provcrt_kernel.runtime import environment
-from provcrt_kernel.runtime import notebook as notebooks
-from provcrt_kernel.runtime.archive import EXECUTED, SOURCE, Archive, nearest, write
+from provcrt_kernel.runtime import commands, notebooks
+from provcrt_kernel.runtime.archive import Archive, nearest
 from provcrt_kernel.runtime.errors import ProjectError
 from provcrt_kernel.runtime.execution import CellRun, Execution, Repetition
-from provcrt_kernel.runtime.run import KERNEL, run
-from provcrt_kernel.runtime.verdict import verdict
-from provcrt_kernel.runtime.versions import with_versions
-from provcrt_kernel.store import digest
+from provcrt_kernel.runtime.run import KERNEL
 
 
 def _nothing(cell: CellRun) -> None:
@@ -37,10 +31,34 @@ class Project:
         The folder that holds ``.provcrt``.
     """
 
-    def __init__(self, root: Path, *, kernel: Sequence[str] = KERNEL) -> None:
+    def __init__(self, root: Path, *, kernel: Sequence[str] = KERNEL, name: str | None = None) -> None:
         self.root = root
         self._kernel = tuple(kernel)
-        self._archive = Archive(root)
+        self._archive = Archive(root, name)
+
+    @property
+    def name(self) -> str:
+        """The project's name; empty where it has none."""
+        return self._archive.name
+
+    @classmethod
+    def create(cls, folder: Path | str, name: str, *, kernel: Sequence[str] = KERNEL) -> tuple[Self, bool]:
+        """Open the project `name` in the nearest folder at or above `folder` that has projects, or begin it there.
+
+        Returns
+        -------
+        Project
+        bool
+            Whether it is new.
+
+        Raises
+        ------
+        ProjectError
+            Where it cannot be made.
+        """
+        folder = Path(folder)
+        project = cls(nearest(folder) or folder.absolute(), kernel=kernel, name=name)
+        return project, project._archive.create()
 
     @classmethod
     def open(cls, folder: Path | str, *, kernel: Sequence[str] = KERNEL) -> Self:
@@ -63,7 +81,7 @@ class Project:
         output: Path | str | None = None,
         on_cell: Callable[[CellRun], None] = _nothing,
     ) -> Execution:
-        """Run a notebook as a reference execution.
+        """Run a notebook as a reference execution; of a command, see `run`.
 
         Parameters
         ----------
@@ -84,78 +102,77 @@ class Project:
         ProjectError
             Where it cannot be run, or not be kept.
         """
-        path = Path(path).absolute()
-        source, notebook = notebooks.parse(path)
-        target = Path(output).absolute() if output is not None else None
-        if target is not None and not target.parent.is_dir():
-            raise ProjectError.no_such_file(target.parent)
-        self._archive.prepare()
-        ran = run(notebook, path, kernel=self._kernel, on_cell=on_cell)
-        cells = with_versions(ran.cells, path.parent)
-        executed = nbformat.writes(notebook) + "\n"
-        with self._archive.draft() as draft:
-            write(draft / SOURCE, source)
-            write(draft / EXECUTED, executed.encode())
-            execution = self._archive.keep(
-                draft,
-                lambda id: Execution(
-                    id=id,
-                    notebook=FileVersion(os.path.relpath(path, self.root), digest(source)),
-                    started=ran.started,
-                    seconds=ran.seconds,
-                    user=environment.user(),
-                    environment=environment.here(),
-                    cells=cells,
-                    error=ran.error,
-                ),
-            )
-        write(target or path.with_name(f"{path.stem}.{execution.id}.ipynb"), executed.encode())
-        return execution
+        return notebooks.execute(
+            self._archive,
+            self.root,
+            Path(path).absolute(),
+            kernel=self._kernel,
+            output=Path(output).absolute() if output is not None else None,
+            on_cell=on_cell,
+        )
 
-    def repeat(self, id: str, *, on_cell: Callable[[CellRun], None] = _nothing) -> Repetition:
-        """Run the recorded notebook of an execution again in its folder, and compare what it does.
+    def run(self, argv: Sequence[str], *, show: bool = True) -> Execution:
+        """Run a command in the current folder as a reference execution.
 
-        What the store knows is replayed; only what changed, or what nobody can repeat, is run.
+        Parameters
+        ----------
+        argv : sequence of str
+            The command and its arguments.
+        show : bool
+            Pass its output on to ours.
+
+        Returns
+        -------
+        Execution
+            Also where the command failed: see `Commanded.status`.
+
+        Raises
+        ------
+        ProjectError, StoreError
+            Where it cannot be run, or not be kept.
+        KeyboardInterrupt
+            Where it was interrupted: nothing is kept then.
+        """
+        return commands.execute(self._archive, self.root, argv, show=show)
+
+    def repeat(
+        self,
+        id: str,
+        *,
+        isolation: bool = True,
+        output: Path | None = None,
+        show: bool = True,
+        on_cell: Callable[[CellRun], None] = _nothing,
+    ) -> Repetition:
+        """Repeat an execution, and compare what it does.
+
+        A command runs on its container's content, in a sandbox. A notebook runs in its folder; what the store knows
+        is replayed, and only what changed, or what nobody can repeat, is run.
 
         Parameters
         ----------
         id : str
             Such as ``e1``.
+        isolation : bool
+            Whether a command runs in a sandbox, or in place on inputs that must be what they were.
+        output : Path, optional
+            A folder for the files that a command wrote.
+        show : bool
+            Pass a command's output on to ours.
         on_cell : callable
             Told of each cell when it has run.
 
         Raises
         ------
-        ProjectError
+        ProjectError, StoreError
             Where there is no such execution, or it cannot be run.
         """
         reference = self.show(id)
-        path = self.root / reference.notebook.path
-        if not path.parent.is_dir():
-            raise ProjectError.folder_gone(id, path.parent)
-        where, source = self._archive.read(id, SOURCE)
-        notebook = notebooks.from_bytes(source, where)
-        where, executed = self._archive.read(id, EXECUTED)
-        before = notebooks.from_bytes(executed, where)
-        self._archive.prepare()
-        ran = run(notebook, path, kernel=self._kernel, on_cell=on_cell)
-        cells = with_versions(ran.cells, path.parent)
-        with self._archive.draft() as draft:
-            write(draft / EXECUTED, (nbformat.writes(notebook) + "\n").encode())
-            return self._archive.keep_repetition(
-                draft,
-                id,
-                lambda number: Repetition(
-                    of=id,
-                    number=number,
-                    started=ran.started,
-                    seconds=ran.seconds,
-                    environment=environment.here(),
-                    cells=cells,
-                    verdict=verdict(reference.cells, cells, before, notebook),
-                    error=ran.error,
-                ),
-            )
+        if reference.command is None:
+            return notebooks.repeat(self._archive, self.root, reference, kernel=self._kernel, on_cell=on_cell)
+        return commands.repeat(
+            self._archive, self.root, reference, isolation=isolation, show=show, output=output
+        )
 
     def show(self, id: str) -> Execution:
         """Return an execution; ProjectError where there is none with this id."""
@@ -172,6 +189,7 @@ class Project:
     def document(self, id: str) -> ProvDocument:
         """Return an execution as a W3C PROV document; ProjectError where there is none with this id."""
         execution = self.show(id)
+        assert execution.notebook is not None
         return execution_document(
             id,
             notebook=FileVersion(str(self.root / execution.notebook.path), execution.notebook.digest),

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import xxhash
+import zstandard
 
+from provcrt_kernel.store import frames
 from provcrt_kernel.store.batch import Batch, Batches, whole
 from provcrt_kernel.store.digest import CHUNK, digest, digest_file, flat
 from provcrt_kernel.store.errors import StoreError
@@ -40,7 +42,7 @@ class Blobs:
                 batch.blobs[name] = bytes(view) if len(view) < INLINE else self._spill(iter((view,)))
         return name
 
-    def put_file(self, path: str | os.PathLike[str]) -> str:
+    def put_file(self, path: str | os.PathLike[str], *, compress: bool = False) -> str:
         """Keep a file's content, and return its digest."""
         with open(path, "rb", buffering=0) as file:
             if os.fstat(file.fileno()).st_size < INLINE:
@@ -49,7 +51,10 @@ class Blobs:
             with self._batches.batch() as batch:
                 if not self._settled(name, batch):
                     state = xxhash.xxh3_128()
-                    spilled = self._spill(_pieces(file.fileno(), state))
+                    head = memoryview(os.pread(file.fileno(), CHUNK, 0)) if compress else memoryview(b"")
+                    pieces = _pieces(file.fileno(), state)
+                    packed = compress and frames.pays(head)
+                    spilled = self._spill(frames.compressed(pieces) if packed else pieces)
                     name = state.hexdigest()  # of what was copied, whoever wrote to the file meanwhile
                     if name in batch.blobs:
                         self._batches.discard([spilled])
@@ -63,13 +68,18 @@ class Blobs:
         if isinstance(held, bytes):
             return held
         if held is not None:
-            return self._guard.reading((self._guard.home / held.name).read_bytes)
+            data = self._guard.reading((self._guard.home / held.name).read_bytes)
+            return data if data is None or digest(data) == name else frames.whole(data)
         for _ in range(2):  # another process may have replaced the file between its row and its opening
             data = self._guard.reading(lambda: self._guard.table.get(f"blob:{name}"))
             if data is not None:
                 break
-        if data is not None and digest(data) == name:
-            return data
+        if data is not None:
+            if digest(data) == name:
+                return data
+            content = frames.whole(data) if frames.is_frame(data) else None
+            if content is not None and digest(content) == name:
+                return content
         self._drop_damaged(name)
         return None
 
@@ -85,14 +95,9 @@ class Blobs:
                 if data is None:
                     return False
                 draft.write_bytes(data)
-            else:
-                state = xxhash.xxh3_128()
-                with open(draft, "xb") as file:
-                    for piece in _pieces(source, state):
-                        file.write(piece)
-                if state.hexdigest() != name:
-                    self._drop_damaged(name)
-                    return False
+            elif not (_copy(source, draft, name) or _copy(source, draft, name, frame=True)):
+                self._drop_damaged(name)
+                return False
             draft.replace(target)
             return True
         finally:
@@ -132,6 +137,23 @@ class Blobs:
             with contextlib.suppress(StoreError), guard.writing() as table, table.transact():
                 if table.row(row.key) == row:  # not one that another process has put in its place
                     table.delete(row.key)
+
+
+def _copy(source: int, draft: Path, name: str, *, frame: bool = False) -> bool:
+    """Write an open blob, or the content of the frame that it is, to a new file; False where its digest differs."""
+    if frame and not frames.is_frame(os.pread(source, 4, 0)):
+        return False
+    os.lseek(source, 0, os.SEEK_SET)
+    state = xxhash.xxh3_128()
+    with open(draft, "wb", buffering=0) as file, open(source, "rb", buffering=0, closefd=False) as stored:
+        try:
+            for piece in frames.unpacked(stored) if frame else _pieces(source, xxhash.xxh3_128()):
+                state.update(piece)
+                frames.write_sparse(file.fileno(), piece)
+        except zstandard.ZstdError:
+            return False
+        frames.seal_sparse(file.fileno())
+    return state.hexdigest() == name
 
 
 def _pieces(descriptor: int, state: xxhash.xxh3_128) -> Iterator[memoryview]:

@@ -15,7 +15,7 @@ from provcrt_kernel.store.batch import Tag, relist
 from provcrt_kernel.store.blobs import GRACE
 from provcrt_kernel.store.guard import Guard
 from provcrt_kernel.store.lease import leased
-from provcrt_kernel.store.table import Row, loose_files
+from provcrt_kernel.store.table import Row, Table, loose_files
 
 NOTE_LIFE = 90 * 86400.0  # seconds after which a note that nobody wrote again is dropped
 
@@ -70,9 +70,8 @@ def collect(guard: Guard, limit: int, *, dry: bool) -> Collected:
         gone = [rows[f"record:{id}"] for id in evicted] + [blobs[name] for name in loose] + notes
         left = total - sum(row.size for row in gone)
         if not dry:
+            drop(table, evicted)
             table.delete_rows([row.key for row in gone])
-            for key in {tags[id].key for id in evicted}:
-                relist(table, key, without=evicted)
             left = sum(row.size for row in table.rows())
     named = {row.file for row in rows.values()}
     sizes = {name: _stray(guard.home / name, name, named, now) for name in loose_files(guard.home)}
@@ -89,6 +88,14 @@ def collect(guard: Guard, limit: int, *, dry: bool) -> Collected:
         bytes=total - left + sum(strays.values()),
         kept=left,
     )
+
+
+def drop(table: Table, ids: Collection[str]) -> None:
+    """Delete records and what lists them; call it inside a transaction."""
+    rows = [row for id in ids if (row := table.row(f"record:{id}"))]
+    table.delete_rows([row.key for row in rows])
+    for key in {_tag(row).key for row in rows}:
+        relist(table, key, without=ids)
 
 
 def _tag(row: Row) -> Tag:

@@ -22,7 +22,7 @@ class Held:
     id : str
         The record's id.
     worth : float
-        Seconds that a hit on it saves.
+        Seconds that a hit on it saves; infinite where it must stay.
     used : float
         When it was last used, in seconds since the epoch.
     size : int
@@ -75,6 +75,11 @@ def choose(
     }
     # What is young and unreferenced will be judged when it is older; no record is to make room for it.
     excess -= sum(size for digest, size in blobs.items() if not (referents[digest] or digest in leased))
+    # What must stay is not what the limit is for: a large container would crowd out every other record.
+    kept = [record for record in records if record.worth == math.inf]
+    stay = {digest for record in kept for digest in record.blobs}
+    excess -= sum(record.size for record in kept) + sum(blobs.get(digest, 0) for digest in stay)
+    records = [record for record in records if record.worth < math.inf]
     evicted: list[Held] = []
     for record in sorted(records, key=lambda record: (_rank(record, blobs, referents), record.used)):
         if excess <= 0:

@@ -136,8 +136,15 @@ class Store:
         with self.batch():
             return self._blobs.put(data)
 
-    def put_file(self, path: str | os.PathLike[str]) -> str:
+    def put_file(self, path: str | os.PathLike[str], *, compress: bool = False) -> str:
         """Keep a file's content as a blob, in constant memory, and return its digest.
+
+        Parameters
+        ----------
+        path : path
+            A regular file.
+        compress : bool
+            Compress it where that pays; for what is read rarely.
 
         Raises
         ------
@@ -147,7 +154,7 @@ class Store:
             Where `path` cannot be read.
         """
         with self.batch():
-            return self._blobs.put_file(path)
+            return self._blobs.put_file(path, compress=compress)
 
     def get(self, digest: str) -> bytes | None:
         """Return the blob with this digest, or None where there is none, or only a damaged one."""
@@ -186,7 +193,7 @@ class Store:
         record : bytes
             Whatever the caller will want back.
         worth : float
-            Seconds that a hit on it saves.
+            Seconds that a hit on it saves; infinite for what stays until it is dropped.
         blobs : collection of str
             Digests of the blobs that it refers to; they stay for as long as it does.
 
@@ -214,6 +221,17 @@ class Store:
         """Return the record with this id, or None where there is none, or only a forged or damaged one."""
         body = self._body(id)
         return body.record if body else None
+
+    def drop(self, ids: Collection[str]) -> None:
+        """Give up records, and leave the blobs that nothing refers to then for `collect`.
+
+        Raises
+        ------
+        StoreError
+            Where that cannot be written.
+        """
+        with self._guard.writing() as table, table.transact():
+            collection.drop(table, set(ids))
 
     def touch(self, ids: Iterable[str]) -> None:
         """Say that these records were used now; it is written with the next batch, or at the end."""

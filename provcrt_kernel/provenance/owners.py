@@ -1,0 +1,339 @@
+"""Which installed package each file belongs to: of dpkg, rpm, conda, pip, or an interpreter built by hand.
+
+Only the databases that the managers keep on disk are read: ``/var/lib/dpkg/info/*.list`` (dpkg-query(1)),
+``conda-meta/*.json``, ``*.dist-info/RECORD`` (https://packaging.python.org/specifications/recording-installed-packages/);
+rpm is asked, where there is one.
+"""
+
+from __future__ import annotations
+
+import csv
+import functools
+import json
+import os
+import re
+import shutil
+import subprocess
+from collections import defaultdict
+from collections.abc import Collection, Iterable
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from provcrt_kernel.provenance.packages import normal
+
+Manager = Literal["dpkg", "rpm", "conda", "pip", "python"]
+_DPKG = Path("/var/lib/dpkg")
+_SITE = re.compile(r"(.*/(?:site|dist)-packages)/")
+_STDLIB = re.compile(r"(.*)/lib(?:64)?/(python3\.\d+)/")
+_UNNEEDED = (
+    "/usr/share/doc/",
+    "/usr/share/man/",
+    "/usr/share/info/",
+    "/usr/share/lintian/",
+    "/usr/share/bug/",
+)
+_SKIPPED = {
+    "site-packages",
+    "dist-packages",
+    "test",
+    "tests",
+    "idlelib",
+    "ensurepip",
+    "turtledemo",
+    "lib2to3",
+}
+
+
+class Package(msgspec.Struct, frozen=True, order=True):
+    """An installed package.
+
+    Attributes
+    ----------
+    manager : {"dpkg", "rpm", "conda", "pip", "python"}
+        Who installed it; ``python`` for an interpreter that no manager knows.
+    name, version : str
+    home : str
+        The folder it is installed in, where there can be several; else empty.
+    """
+
+    manager: Manager
+    name: str
+    version: str
+    home: str = ""
+
+
+def owners(paths: Collection[str]) -> dict[str, Package]:
+    """Return the package of each file that belongs to one.
+
+    Parameters
+    ----------
+    paths : collection of str
+        Absolute, without symbolic links on the way.
+    """
+    found: dict[str, Package] = {}
+    for search in (_dpkg, _rpm, _conda, _pip, _interpreters):
+        left = [path for path in paths if path not in found]
+        if left:
+            found.update(search(left))
+    return found
+
+
+def contents(package: Package) -> list[str]:
+    """Return the files and links of a package that are there, documentation apart; absolute, sorted."""
+    match package.manager:
+        case "dpkg":
+            names = _dpkg_list(package.name)
+        case "rpm":
+            names = _lines(["rpm", "-ql", package.name])
+        case "conda":
+            names = _conda_files(package)
+        case "pip":
+            names = _record(Path(package.home), _distributions(package.home).get(package.name))
+        case "python":
+            names = _interpreter_files(package)
+    there = {_settled(name) for name in names if not name.startswith(_UNNEEDED)}
+    return sorted(name for name in there if os.path.isfile(name) or os.path.islink(name))
+
+
+def python_packages(site: str) -> dict[str, Package]:
+    """Return the distributions installed in a folder, by their name as PEP 503 compares it."""
+    return {
+        normal(name): Package("pip", name, version, site)
+        for name, (version, _) in _distributions(site).items()
+    }
+
+
+def modules(site: str) -> dict[str, str]:
+    """Return the distribution's name of each top-level module in a folder of installed packages."""
+    found: dict[str, str] = {}
+    for path, package in _site_files(site).items():
+        found.setdefault(path[len(site) + 1 :].partition("/")[0].partition(".")[0], package.name)
+    return found
+
+
+@functools.cache
+def _settled(path: str) -> str:
+    """Return a path with its folder resolved: /lib/x is /usr/lib/x on merged systems."""
+    head, _, name = path.rpartition("/")
+    return f"{_real(head)}/{name}"
+
+
+@functools.cache
+def _real(folder: str) -> str:
+    return os.path.realpath(folder).rstrip("/")
+
+
+# dpkg
+
+
+def _dpkg(paths: Iterable[str]) -> dict[str, Package]:
+    aliases = {path: path for path in paths if path.startswith("/")}
+    for path in list(aliases):
+        if path.startswith("/usr/"):  # the lists of a merged system still say /lib/x
+            aliases[path[4:]] = path
+    wanted = {os.fsencode(alias) for alias in aliases}
+    names: dict[str, str] = {}
+    for file in sorted((_DPKG / "info").glob("*.list")):
+        try:
+            hits = wanted.intersection(file.read_bytes().split(b"\n"))
+        except OSError:
+            continue
+        for hit in hits:
+            path = aliases[os.fsdecode(hit)]
+            if not os.path.isdir(path):
+                names.setdefault(path, file.stem)
+    versions = _dpkg_versions() if names else {}
+    return {
+        path: Package("dpkg", name.partition(":")[0], versions.get(name.partition(":")[0], ""))
+        for path, name in names.items()
+    }
+
+
+def _dpkg_versions() -> dict[str, str]:
+    try:
+        text = (_DPKG / "status").read_text(errors="replace")
+    except OSError:
+        return {}
+    return dict(re.findall(r"^Package: (\S+)\n(?:[^\n]+\n)*?Version: (\S+)", text, re.MULTILINE))
+
+
+def _dpkg_list(name: str) -> list[str]:
+    for file in sorted((_DPKG / "info").glob(f"{name}.list")) + sorted(
+        (_DPKG / "info").glob(f"{name}:*.list")
+    ):
+        return [os.fsdecode(line) for line in file.read_bytes().split(b"\n") if line]
+    return []
+
+
+# rpm
+
+
+def _rpm(paths: Iterable[str]) -> dict[str, Package]:
+    if shutil.which("rpm") is None or not Path("/var/lib/rpm").is_dir():
+        return {}
+    paths = list(paths)
+    lines = _lines(["rpm", "-qf", "--qf", "%{NAME} %{VERSION}-%{RELEASE}\n", *paths])
+    if len(lines) != len(paths):
+        return {}
+    split = [line.split(" ") for line in lines]
+    return {path: Package("rpm", *words) for path, words in zip(paths, split, strict=True) if len(words) == 2}
+
+
+def _lines(argv: list[str]) -> list[str]:
+    try:
+        return subprocess.run(argv, capture_output=True, text=True, check=False).stdout.splitlines()
+    except OSError:
+        return []
+
+
+# conda
+
+
+def _conda(paths: Iterable[str]) -> dict[str, Package]:
+    found = {}
+    for path in paths:
+        prefix = _conda_prefix(path.rpartition("/")[0])
+        package = _conda_index(prefix).get(path) if prefix else None
+        if package is not None:
+            found[path] = package
+    return found
+
+
+@functools.cache
+def _conda_prefix(folder: str) -> str:
+    if not folder:
+        return ""
+    return folder if os.path.isdir(f"{folder}/conda-meta") else _conda_prefix(folder.rpartition("/")[0])
+
+
+@functools.cache
+def _conda_index(prefix: str) -> dict[str, Package]:
+    found = {}
+    for file in Path(prefix, "conda-meta").glob("*.json"):
+        told = _json(file)
+        package = Package("conda", str(told.get("name", file.stem)), str(told.get("version", "")), prefix)
+        found.update({f"{prefix}/{name}": package for name in told.get("files", ())})
+    return found
+
+
+def _conda_files(package: Package) -> list[str]:
+    return [path for path, owner in _conda_index(package.home).items() if owner == package]
+
+
+def _json(file: Path) -> dict[str, list[str]]:
+    try:
+        told = json.loads(file.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return told if isinstance(told, dict) else {}
+
+
+# pip
+
+
+def _pip(paths: Iterable[str]) -> dict[str, Package]:
+    found = {}
+    sites = defaultdict(list)
+    for path in paths:
+        if inside := _SITE.match(path):
+            sites[inside[1]].append(path)
+    for site, inner in sites.items():
+        files = _site_files(site)
+        for path in inner:
+            package = files.get(path) or files.get(_source(path))
+            if package is not None:
+                found[path] = package
+    return found
+
+
+def _source(path: str) -> str:
+    """Return the source of a compiled file, which a RECORD need not list (PEP 3147)."""
+    return re.sub(r"/__pycache__/([^/]*?)\.[^/]*\.pyc$", r"/\1.py", path)
+
+
+@functools.cache
+def _distributions(site: str) -> dict[str, tuple[str, Path]]:
+    """Return version and metadata folder of each distribution in a folder."""
+    found = {}
+    for entry in sorted(Path(site).glob("*-info")):
+        stem = entry.name.removesuffix(".dist-info").removesuffix(".egg-info")
+        name, _, version = stem.partition("-")
+        if stem != entry.name and version:
+            found[name] = (re.sub(r"-py3[.\d]*$", "", version), entry)
+    return found
+
+
+@functools.cache
+def _site_files(site: str) -> dict[str, Package]:
+    """Return the package of each file that the distributions in a folder list."""
+    found = {}
+    for name, (version, folder) in _distributions(site).items():
+        package = Package("pip", name, version, site)
+        found.update(dict.fromkeys(_listed(Path(site), folder), package))
+    return found
+
+
+def _listed(site: Path, folder: Path) -> list[str]:
+    """Return the files that a distribution's RECORD lists, absolute."""
+    try:
+        rows = csv.reader((folder / "RECORD").read_text(errors="surrogateescape").splitlines())
+        return [os.path.normpath(f"{site}/{row[0]}") for row in rows if row]
+    except (OSError, csv.Error):
+        return []
+
+
+def _record(site: Path, found: tuple[str, Path] | None) -> list[str]:
+    """Return the files of a distribution, and what was compiled from them."""
+    names = _listed(site, found[1]) if found else []
+    folders = {name.rpartition("/")[0] for name in names if name.endswith(".py")}
+    compiled = []
+    listed = set(names)
+    for folder in folders:
+        try:
+            inner = os.listdir(f"{folder}/__pycache__")
+        except OSError:
+            continue
+        compiled += [path for name in inner if _source(path := f"{folder}/__pycache__/{name}") in listed]
+    return names + compiled
+
+
+# Interpreters that no manager knows
+
+
+def _interpreters(paths: Iterable[str]) -> dict[str, Package]:
+    found = {}
+    homes: dict[str, Package] = {}
+    paths = list(paths)
+    for path in paths:
+        match = _STDLIB.match(path)
+        if match and not _SITE.match(path) and os.path.isfile(f"{match[0]}os.py"):
+            found[path] = homes.setdefault(match[1], _interpreter(match[1], match[2]))
+    for path in paths:
+        folder, _, name = path.rpartition("/")
+        prefix = folder.rpartition("/")[0]
+        if prefix in homes and re.match(r"python|libpython", name):
+            found[path] = homes[prefix]
+    return found
+
+
+def _interpreter(prefix: str, name: str) -> Package:
+    try:
+        text = Path(prefix, "include", name, "patchlevel.h").read_text(errors="replace")
+        told = re.search(r'PY_VERSION\s+"([^"]+)"', text)
+    except OSError:
+        told = None
+    return Package("python", name, told[1] if told else name.removeprefix("python"), prefix)
+
+
+def _interpreter_files(package: Package) -> list[str]:
+    prefix, name = package.home, package.name
+    found = []
+    for folder in ("lib", "lib64"):
+        for here, folders, files in os.walk(f"{prefix}/{folder}/{name}"):
+            folders[:] = [each for each in folders if each not in _SKIPPED]
+            if not re.search(r"/config-[^/]*$", here):
+                found += [f"{here}/{file}" for file in files]
+        found += [str(path) for path in Path(prefix, folder).glob("libpython*.so*")]
+    return found + [str(path) for path in Path(prefix, "bin").glob("python3*") if "config" not in path.name]

@@ -1,0 +1,209 @@
+"""From what a run touched to a container: everything it needed, as it was before the run changed it.
+
+Packages come whole, so that another branch of the code still finds its modules. Files that no package owns come
+singly: those of the system apart from the user's, which the run may change.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import stat
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from provcrt_kernel.provenance.audit import Audit, Touched
+from provcrt_kernel.provenance.owners import Package, owners
+from provcrt_kernel.runtime.content import Content, Entry, Packed
+from provcrt_kernel.runtime.facts import NOWHERE, PRIVATE, Facts, look
+from provcrt_kernel.runtime.pack import packed
+from provcrt_kernel.store import Store
+from provcrt_kernel.trace import Access, Span
+
+_SYSTEM = ("/usr/", "/bin/", "/sbin/", "/lib", "/etc/", "/opt/", "/var/lib/", "/nix/", "/gnu/")
+
+
+@dataclass(frozen=True)
+class Contained:
+    """A run's container.
+
+    Attributes
+    ----------
+    audit : Audit
+        What the run did, with contents.
+    content : Content
+        What it needed.
+    blobs : frozenset of str
+        All digests that are in the store for it.
+    """
+
+    audit: Audit
+    content: Content
+    blobs: frozenset[str]
+
+
+def contain(
+    span: Span,
+    store: Store,
+    scratch: Path,
+    *,
+    folders: Iterable[str],
+    further: Iterable[Package] = (),
+) -> Contained:
+    """Keep what a run read and wrote.
+
+    Parameters
+    ----------
+    span : Span
+        What it did; it has just ended.
+    store : Store
+        Where the contents go.
+    scratch : Path
+        A folder for temporary files.
+    folders : iterable of str
+        Folders that must be there: the working directory, the home folder.
+    further : iterable of Package
+        Packages to keep although nothing of them was touched.
+
+    Raises
+    ------
+    StoreError, OSError
+        Where it cannot be kept.
+    """
+    return _Containing(span, store, scratch).whole(folders, further)
+
+
+class _Containing:
+    """One container in the making."""
+
+    def __init__(self, span: Span, store: Store, scratch: Path) -> None:
+        self._span = span
+        self._store = store
+        self._scratch = scratch
+        self._facts = Facts(store)
+        self._accesses = [each for each in span.accesses if not each.path.startswith(NOWHERE)]
+
+    def whole(self, folders: Iterable[str], further: Iterable[Package]) -> Contained:
+        """Make it."""
+        there = [each for each in self._accesses if each.first is not None]
+        files = [
+            each.path
+            for each in there
+            if each.first is not None and each.first.kind in ("file", "link") and not each.written
+        ]
+        owned = owners(files)
+        used = {owned[each.path] for each in there if each.path in owned and (each.read or each.executed)}
+        packs = [self._pack(package) for package in sorted(used | set(further))]
+        self._facts.blobs.update(each.digest for each in packs if each)
+        whole = {each.package for each in packs if each}
+        audit = self._facts.audit(self._span)
+        facts = {fact.path: fact for fact in audit.files}
+        entries: list[Entry] = []
+        system: list[Entry] = []
+        for access in self._accesses:
+            fact = facts.get(access.path)
+            if fact is None:
+                continue
+            if owned.get(access.path) not in whole:
+                mine = not self._is_system(access)
+                (entries if mine else system).extend(self._entries(access, fact, mine))
+        content = Content(
+            entries=tuple(_unique(entries)),
+            system=tuple(_unique(system)),
+            packs=tuple(each for each in packs if each),
+            folders=tuple(sorted({*folders, *self._written_in()})),
+        )
+        return Contained(audit, content, frozenset(self._facts.blobs))
+
+    def _pack(self, package: Package) -> Packed | None:
+        try:
+            return packed(package, self._store, self._scratch)
+        except (OSError, ValueError) as cause:
+            self._facts.problems.append(f"the package {package.name} could not be kept whole: {cause}")
+            return None
+
+    # What it means for the container
+
+    def _entries(self, access: Access, fact: Touched, mine: bool) -> Iterable[Entry]:
+        """Yield what a container holds because of one path."""
+        first = access.first
+        if first is None:
+            return
+        if fact.kind == "link":
+            yield Entry(access.path, "link", target=fact.before or "")
+        elif fact.kind == "dir":
+            found = look(access.path)
+            mode = stat.S_IMODE(found.st_mode) if found is not None else 0o755
+            yield Entry(access.path, "dir", mode=mode)
+            if access.listed and mine:
+                yield from self._hollow(access)
+        elif fact.kind == "file":
+            entry = Entry(access.path, "hollow", size=fact.size, mode=fact.mode, mtime_ns=fact.mtime_ns)
+            if (access.read or access.executed) and access.path not in PRIVATE:
+                yield msgspec.structs.replace(entry, kind="file", digest=fact.before)
+            elif access.path not in PRIVATE:
+                yield entry
+
+    def _hollow(self, access: Access) -> Iterable[Entry]:
+        """Yield the names that a listing showed: of those that were not read nothing else is kept."""
+        try:
+            names = os.listdir(access.path)
+        except OSError:
+            return
+        for name in names:
+            path = f"{access.path.rstrip('/')}/{name}"
+            if path in self._known or name in access.listing_except:
+                continue
+            found = look(path)
+            if found is None:
+                continue
+            if stat.S_ISDIR(found.st_mode):
+                yield Entry(path, "dir", mode=stat.S_IMODE(found.st_mode))
+            elif stat.S_ISREG(found.st_mode):
+                yield Entry(
+                    path,
+                    "hollow",
+                    size=found.st_size,
+                    mode=stat.S_IMODE(found.st_mode),
+                    mtime_ns=found.st_mtime_ns,
+                )
+
+    @functools.cached_property
+    def _known(self) -> set[str]:
+        return {each.path for each in self._accesses}
+
+    def _is_system(self, access: Access) -> bool:
+        if access.written or access.removed:
+            return False
+        return access.path.startswith(_SYSTEM) or self._in_environment(os.path.dirname(access.path))
+
+    @functools.cache  # noqa: B019 - lives as long as one container is made
+    def _in_environment(self, folder: str) -> bool:
+        """Tell whether a folder is within a virtual environment or beside an interpreter."""
+        if folder in ("/", ""):
+            return False
+        if os.path.isfile(f"{folder}/pyvenv.cfg") or os.path.isdir(f"{folder}/conda-meta"):
+            return True
+        return self._in_environment(os.path.dirname(folder))
+
+    def _written_in(self) -> set[str]:
+        """Return the folders in which the run made, changed or removed something that were there before."""
+        made = {each.path for each in self._accesses if each.first is None}
+        return {
+            folder
+            for each in self._accesses
+            if (each.written or each.removed) and (folder := os.path.dirname(each.path)) not in made
+        }
+
+
+def _unique(entries: Sequence[Entry]) -> list[Entry]:
+    """Return one entry for each path, the one that says most, sorted."""
+    rank = {"hollow": 0, "dir": 1, "link": 1, "file": 2}
+    found: dict[str, Entry] = {}
+    for entry in entries:
+        if entry.path != "/" and (entry.path not in found or rank[found[entry.path].kind] < rank[entry.kind]):
+            found[entry.path] = entry
+    return [found[path] for path in sorted(found)]

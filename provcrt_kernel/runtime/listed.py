@@ -1,0 +1,101 @@
+"""Packages that a run's own files ask for, whether or not this run touched them.
+
+Asked for by a ``requirements*.txt``, ``pyproject.toml``, ``environment.yml``, ``apt.txt`` or ``DESCRIPTION`` beside the
+programs, or imported by a Python program that the run read, in whichever branch of it.
+"""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from provcrt_kernel.provenance.owners import Package, modules, python_packages
+from provcrt_kernel.provenance.packages import normal
+from provcrt_kernel.trace import Span
+
+_SITE = re.compile(r"(.*/(?:site|dist)-packages)(?:/|$)")
+_LISTS = (
+    "requirements.txt",
+    "requirements-dev.txt",
+    "environment.yml",
+    "environment.yaml",
+    "apt.txt",
+    "packages.txt",
+    "pyproject.toml",
+    "setup.cfg",
+)
+_WORD = re.compile(r"^\s*-?\s*[\"']?([A-Za-z0-9][A-Za-z0-9._-]*)")
+_LARGEST = 1 << 20  # bytes of a program or a list
+
+
+def named_in(folder: Path) -> dict[str, str]:
+    """Return the packages that the lists in a folder name, normalised, and which list names each."""
+    found: dict[str, str] = {}
+    for name in _LISTS:
+        try:
+            text = (folder / name).read_text(errors="replace")[:_LARGEST]
+        except OSError:
+            continue
+        for line in text.splitlines():
+            for part in re.split(r"[,\[\]]", line) if name.endswith((".toml", ".cfg")) else [line]:
+                if not part.lstrip().startswith(("#", "-r", "--")) and (word := _WORD.match(part)):
+                    found.setdefault(normal(word[1]), name)
+    return found
+
+
+def imported_by(paths: Iterable[str]) -> dict[str, str]:
+    """Return the top-level modules that Python programs import, and which program imports each."""
+    found: dict[str, str] = {}
+    for path in paths:
+        try:
+            if os.path.getsize(path) > _LARGEST:
+                continue
+            body = ast.parse(Path(path).read_bytes())
+        except (OSError, SyntaxError, ValueError, RecursionError):
+            continue
+        for node in ast.walk(body):
+            names = []
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and not node.level and node.module:
+                names = [node.module]
+            for name in names:
+                found.setdefault(name.partition(".")[0], path)
+    return found
+
+
+def programs(span: Span) -> list[str]:
+    """Return the user's Python programs that a run read."""
+    return [
+        each.path
+        for each in span.accesses
+        if each.read
+        and each.path.endswith(".py")
+        and not _SITE.match(each.path)
+        and "/lib/python3" not in each.path
+    ]
+
+
+def further_packages(span: Span, cwd: str) -> list[Package]:
+    """Return the installed Python packages that a run's files ask for.
+
+    Parameters
+    ----------
+    span : Span
+        What the run did.
+    cwd : str
+        Where it ran.
+    """
+    own = programs(span)
+    wanted = set(named_in(Path(cwd)))
+    tops = imported_by(own)
+    found: dict[Package, None] = {}
+    for site in {match[1] for each in span.accesses if each.first and (match := _SITE.match(each.path))}:
+        installed = python_packages(site)
+        names = modules(site) if tops else {}
+        chosen = wanted | {normal(names[top]) for top in tops if top in names}
+        found |= dict.fromkeys(installed[name] for name in sorted(chosen & installed.keys()))
+    return list(found)

@@ -1,0 +1,336 @@
+"""A root of its own for a repetition, made of a container's content, and a run in it that sees nothing else.
+
+::
+
+    cache/roots/<digest>/    packages and files of the system: made once, shared, bound read-only
+    <repetition>/root/       the user's files, copied afresh and writable: the sandbox's /
+
+bubblewrap (bwrap(1)) makes the namespaces and mounts; then a process of ours joins them (setns(2)) and traces the
+command from inside. It has everything it needs in memory, so that no file of this system need be in there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import hashlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from provcrt_kernel.runtime.content import Content, from_store, lay, within
+from provcrt_kernel.runtime.errors import ProjectError
+from provcrt_kernel.runtime.pack import lay_pack
+from provcrt_kernel.store import Store
+from provcrt_kernel.trace import Span, decode, encode, run_traced
+from provcrt_kernel.trace import supervisor as _supervisor  # noqa: F401 - in a sandbox it can no longer be imported
+
+_SPACES = ("user", "ipc", "uts", "net", "cgroup", "pid", "mnt")
+_OWN = {"proc", "dev"}  # folders of the root that bubblewrap fills
+_PATIENCE = 20.0  # seconds for bubblewrap to be ready
+_PR_SET_DUMPABLE, _PR_CAPBSET_DROP = 4, 24  # prctl(2)
+_LAST_CAPABILITY = 63
+
+
+def problem() -> str | None:
+    """Return why nothing can be isolated here, or None."""
+    if shutil.which("bwrap") is None:
+        return "bubblewrap is not installed"
+    try:
+        done = subprocess.run(
+            ["bwrap", "--unshare-all", "--ro-bind", "/", "/", "--proc", "/proc", "--dev", "/dev", "true"],
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as cause:
+        return f"bubblewrap does not run: {cause}"
+    if done.returncode == 0:
+        return None
+    return (done.stderr.strip().splitlines() or [f"bubblewrap ended with {done.returncode}"])[-1]
+
+
+def system_root(content: Content, store: Store, cache: Path) -> Path:
+    """Return the folder that holds a content's packages and system files, making it if there is none.
+
+    Raises
+    ------
+    ProjectError
+        Where content is lost or hostile.
+    OSError
+        Where it cannot be written.
+    """
+    key = hashlib.blake2b(digest_size=16)
+    for each in content.packs:
+        key.update(each.digest.encode())
+    for entry in content.system:
+        key.update(repr(entry).encode(errors="surrogateescape"))
+    roots = cache / "roots"
+    place = roots / key.hexdigest()
+    if place.is_dir():
+        os.utime(place)
+        return place
+    roots.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=roots, prefix=".draft-", ignore_cleanup_errors=True) as folder:
+        draft = Path(folder) / "root"
+        draft.mkdir()
+        for each in content.packs:
+            lay_pack(each, store, draft, roots)
+        there = [entry for entry in content.system if not os.path.lexists(within(draft, entry.path))]
+        lost = lay(there, draft, from_store(store))
+        if lost:
+            raise ProjectError.content_lost(lost)
+        with contextlib.suppress(OSError):  # another process may have been quicker
+            draft.rename(place)
+    return place
+
+
+class Sandbox:
+    """A content laid out so that commands can run in it.
+
+    Parameters
+    ----------
+    content : Content
+    store : Store
+    cache : Path
+        A folder for what can be shared by several.
+    folder : Path
+        An empty folder, for what the runs in it change.
+    network : bool
+        Let it reach the network.
+
+    Attributes
+    ----------
+    root : Path
+        Where what it writes can be found.
+
+    Raises
+    ------
+    ProjectError, OSError
+        Where it cannot be laid out.
+    """
+
+    def __init__(
+        self,
+        content: Content,
+        store: Store,
+        cache: Path,
+        folder: Path,
+        *,
+        network: bool = False,
+    ) -> None:
+        self.root = folder / "root"
+        self.root.mkdir()
+        self._network = network
+        self._content = content
+        system = system_root(content, store, cache)
+        lost = lay(content.entries, self.root, from_store(store), private=True)
+        if lost:
+            raise ProjectError.content_lost(lost)
+        for each in (*content.folders, "/tmp", "/var/tmp", "/proc", "/dev"):
+            os.makedirs(within(self.root, each), exist_ok=True)
+        for each in ("/tmp", "/var/tmp"):
+            os.chmod(within(self.root, each), 0o1777)
+        self._binds = list(_binds(system, self.root, ""))
+        if not os.path.lexists(self.root / "etc/passwd"):
+            self._name_user()
+
+    def command(self, *further: str) -> list[str]:
+        """Return bubblewrap's command line up to the program's."""
+        binds = [word for source, target in self._binds for word in ("--ro-bind", source, target)]
+        shared = ["--share-net"] if self._network else []
+        return [
+            *(
+                "bwrap",
+                "--unshare-all",
+                *shared,
+                "--die-with-parent",
+                "--new-session",
+                "--bind",
+                str(self.root),
+                "/",
+            ),
+            *(*binds, "--proc", "/proc", "--dev", "/dev", *further, "--"),
+        ]
+
+    def run(self, argv: Sequence[str], cwd: str, environ: Mapping[str, str]) -> tuple[int, Span]:
+        """Run a command in here, traced; as `trace.run_traced` does.
+
+        Raises
+        ------
+        ProjectError
+            Where nothing can be isolated here.
+        """
+        with self._held() as pid:
+            reader, writer = os.pipe()
+            child = os.fork()
+            if child == 0:
+                os.close(reader)
+                _inside(pid, writer, lambda: run_traced(argv, cwd=cwd, env=environ))
+            os.close(writer)
+            with open(reader, "rb") as file, _passing(child):
+                data = file.read()
+            os.waitpid(child, 0)
+        if data[:1] != b"+":
+            raise ProjectError.no_isolation(data[1:].decode(errors="replace") or "its first process died")
+        return int.from_bytes(data[1:5], "little", signed=True), decode(data[5:])
+
+    @contextlib.contextmanager
+    def _held(self) -> Iterator[int]:
+        """Yield the process that holds the sandbox open."""
+        told, telling = os.pipe()
+        held, holding = os.pipe()
+        argv = self.command("--info-fd", str(telling), "--block-fd", str(held))
+        with tempfile.TemporaryFile() as said:
+            try:
+                process = subprocess.Popen(
+                    [*argv, "/true"],
+                    pass_fds=(telling, held),
+                    stdin=subprocess.DEVNULL,
+                    stdout=said,
+                    stderr=said,
+                )
+            except OSError as cause:
+                raise ProjectError.no_isolation(f"bubblewrap cannot be started: {cause.strerror}") from cause
+            finally:
+                os.close(telling)
+                os.close(held)
+            try:
+                with open(told, "rb") as file:
+                    data = file.read()
+                pid = int(json.loads(data)["child-pid"]) if data else 0
+                if not pid or not self._ready(pid):
+                    said.seek(0)
+                    why = said.read().decode(errors="replace").strip().splitlines() or ["it gives no reason"]
+                    raise ProjectError.no_isolation(why[-1])
+                yield pid
+            finally:
+                process.kill()
+                process.wait()
+                os.close(holding)
+
+    def _ready(self, pid: int) -> bool:
+        """Wait until the root of a process is ours: then all mounts are in place."""
+        end = time.monotonic() + _PATIENCE
+        while time.monotonic() < end:
+            try:
+                if os.path.samestat(os.stat(f"/proc/{pid}/root"), os.stat(self.root)):
+                    return True
+            except PermissionError:
+                pass
+            except OSError:
+                return False
+            time.sleep(0.002)
+        return False
+
+    def _name_user(self) -> None:
+        """Make /etc/passwd and /etc/group with the one user there is, and nobody else of this machine."""
+        if any(target == "/etc" for _, target in self._binds):
+            return
+        etc = self.root / "etc"
+        etc.mkdir(exist_ok=True)
+        user, group = os.geteuid(), os.getegid()
+        home = next((each for each in self._content.folders), "/")
+        name = "root" if user == 0 else "user"
+        (etc / "passwd").write_text(f"{name}:x:{user}:{group}::{home}:/bin/sh\n")
+        (etc / "group").write_text(f"{name}:x:{group}:\n")
+
+
+def _binds(system: Path, root: Path, inner: str) -> Iterator[tuple[str, str]]:
+    """Bring a system root under a writable one: whole folders where those are free, else what is in them.
+
+    Yields
+    ------
+    str, str
+        A folder here, and where it is to be bound.
+    """
+    with os.scandir(f"{system}{inner}") as found:
+        entries = sorted(found, key=lambda entry: entry.name)
+    for entry in entries:
+        path = f"{inner}/{entry.name}"
+        place = f"{root}{path}"
+        if not inner and entry.name in _OWN:
+            continue
+        if entry.is_symlink():
+            if not os.path.lexists(place):
+                os.symlink(os.readlink(entry.path), place)
+        elif not entry.is_dir():
+            if not os.path.lexists(place):
+                _copy(entry.path, place)
+        elif path != "/etc" and not os.path.lexists(place):
+            os.mkdir(place)
+            yield entry.path, path
+        else:
+            os.makedirs(place, exist_ok=True)
+            yield from _binds(system, root, path)
+
+
+def _copy(source: str, place: str) -> None:
+    shutil.copy2(source, place, follow_symlinks=False)
+
+
+def _inside(pid: int, writer: int, run: Callable[[], tuple[int, Span]]) -> None:
+    """Join the sandbox of a process, run there, tell the outcome, and end."""
+    try:
+        try:
+            _join(pid)
+        except OSError as cause:
+            os.write(writer, b"-" + str(cause).encode())
+            os._exit(1)
+        status, span = run()
+        data = b"+" + status.to_bytes(4, "little", signed=True) + encode(span)
+        with open(writer, "wb") as file:
+            file.write(data)
+        os._exit(0)
+    except BaseException as cause:
+        with contextlib.suppress(OSError):
+            os.write(writer, b"-" + f"{type(cause).__name__}: {cause}".encode())
+        os._exit(1)
+
+
+def _join(pid: int) -> None:
+    """Enter all namespaces of a process, and give up the rights that doing so gave.
+
+    Raises
+    ------
+    OSError
+        Where that is not allowed.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    spaces = [(os.open(f"/proc/{pid}/ns/{name}", os.O_RDONLY | os.O_CLOEXEC), name) for name in _SPACES]
+    own = {name: os.stat(f"/proc/self/ns/{name}").st_ino for name in _SPACES}
+    for space, name in spaces:
+        if os.fstat(space).st_ino != own[name] and libc.setns(space, 0) != 0:
+            number = ctypes.get_errno()
+            raise OSError(number, f"its {name} namespace cannot be joined: {os.strerror(number)}")
+        os.close(space)
+    os.chdir("/")
+    for capability in range(_LAST_CAPABILITY + 1):
+        libc.prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0)
+    # Joining makes a process opaque to its own children's supervisor; nothing of the host is in its reach now.
+    libc.prctl(_PR_SET_DUMPABLE, 1, 0, 0, 0)
+    os.environ.pop("XDG_RUNTIME_DIR", None)
+    tempfile.tempdir = "/tmp"
+
+
+@contextlib.contextmanager
+def _passing(child: int) -> Iterator[None]:
+    """Pass SIGTERM on to a child, and leave SIGINT, which the terminal sends to all, to it."""
+
+    def pass_on(number: int, frame: object) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(child, number)
+
+    before = signal.signal(signal.SIGTERM, pass_on), signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before[0])
+        signal.signal(signal.SIGINT, before[1])
