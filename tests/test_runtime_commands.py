@@ -43,7 +43,7 @@ def script(folder: Path, text: str, name: str = "main.sh") -> Path:
 
 def provcrt(*arguments, cwd, **options):
     command = [sys.executable, "-m", "provcrt_kernel.cli", *map(str, arguments)]
-    options = {"stdin": subprocess.DEVNULL, "capture_output": True, **options}
+    options = {"stdin": subprocess.DEVNULL, "capture_output": True, "timeout": 60, **options}
     return subprocess.run(command, cwd=cwd, check=False, **options)
 
 

@@ -14,8 +14,10 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import hashlib
+import importlib
 import json
 import os
+import pkgutil
 import shutil
 import signal
 import subprocess
@@ -24,12 +26,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from provcrt_kernel import trace
 from provcrt_kernel.runtime.content import Content, from_store, lay, within
 from provcrt_kernel.runtime.errors import ProjectError
 from provcrt_kernel.runtime.pack import lay_pack
 from provcrt_kernel.store import Store
 from provcrt_kernel.trace import Span, decode, encode, run_traced
-from provcrt_kernel.trace import supervisor as _supervisor  # noqa: F401 - in a sandbox it can no longer be imported
 
 _SPACES = ("user", "ipc", "uts", "net", "cgroup", "pid", "mnt")
 _OWN = {"proc", "dev"}  # folders of the root that bubblewrap fills
@@ -168,6 +170,7 @@ class Sandbox:
         ProjectError
             Where nothing can be isolated here.
         """
+        _load_tracer()
         with self._held() as pid:
             reader, writer = os.pipe()
             child = os.fork()
@@ -274,6 +277,13 @@ def _binds(system: Path, root: Path, inner: str) -> Iterator[tuple[str, str]]:
 
 def _copy(source: str, place: str) -> None:
     shutil.copy2(source, place, follow_symlinks=False)
+
+
+def _load_tracer() -> None:
+    """Import all that the tracer may need: in a sandbox there is nothing to import from."""
+    for module in pkgutil.iter_modules(trace.__path__):
+        if module.name != "stops":  # GPL-2.0-only bindings, for where no listener can be had
+            importlib.import_module(f"{trace.__name__}.{module.name}")
 
 
 def _inside(pid: int, writer: int, run: Callable[[], tuple[int, Span]]) -> None:
