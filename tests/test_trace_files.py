@@ -6,9 +6,10 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
-from tracing import by_path, dump, flags, traced
+from tracing import by_path, dump, flags, spans_of, traced
 
 from provcrt_kernel.store.digest import digest, digest_file
+from provcrt_kernel.trace.preimage import preserve
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -227,3 +228,52 @@ def test_ignore(tmp_path: Path) -> None:
         ignore=(f"{root}/store", f"{root}/hist*"),
     )
     assert [access.path for access in span.accesses if access.written] == [f"{root}/storefront"]
+
+
+def test_what_was_read_is_kept_before_it_changes(world: Path, tmp_path: Path) -> None:
+    keep = tmp_path.resolve() / "keep"
+    (world / "big").write_bytes(os.urandom(1 << 20))
+    old = {path: (world / path).read_bytes() for path in ("a", "b", "dir/c", "dir/deep/d", "big")}
+    traced(
+        f"""
+        import shutil
+        os.chdir({str(world)!r})
+        tracer.begin("x")
+        open("a").read(); open("a", "w").write("cut")
+        open("b").read(); open("n", "w").write("over"); os.rename("n", "b")
+        with open("dir/c", "r+") as file: file.write("update")
+        open("dir/deep/d").read(); os.unlink("dir/deep/d")
+        open("big", "ab").write(b"x")
+        open("to_a", "w").write("twice")
+        open("fresh", "w").write("made here"); open("fresh").read(); open("fresh", "w").close()
+        kept = tracer.end()
+        for access in kept.accesses:
+            if access.before_file: shutil.copy(access.before_file, {str(tmp_path)!r} + "/" + access.before_digest)
+        keep(kept)
+        with span("next"): pass
+        """,
+        tmp_path,
+        keep=str(keep),
+    )
+    span, _ = spans_of(tmp_path)
+    found = by_path(span)
+    for path, content in old.items():
+        access = found[f"{world}/{path}"]
+        assert access.read, path
+        assert access.before_digest == digest(content), path
+        assert (tmp_path / digest(content)).read_bytes() == content, path
+    assert found[f"{world}/fresh"].before_file is None
+    assert not keep.exists()  # emptied by the next span, removed at the end
+
+
+def test_old_content_that_cannot_be_kept_is_hashed_and_said(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.write_bytes(b"x" * 5000)
+    too_large = preserve(bytes(source), bytes(tmp_path / "kept"), largest=4999)
+    assert too_large.digest == digest(b"x" * 5000)
+    # where blocks can be shared nothing is copied, and so nothing is too large
+    assert (too_large.kept is None) == (too_large.problem is not None)
+    (tmp_path / "file").touch()
+    nowhere = preserve(bytes(source), bytes(tmp_path / "file" / "below"))
+    assert (nowhere.digest, nowhere.kept) == (digest(b"x" * 5000), None)
+    assert nowhere.problem

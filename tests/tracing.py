@@ -23,7 +23,7 @@ def main():
         count += 1
         with open({out!r} + f"/span-{{count}}", "wb") as file:
             file.write(encode(span))
-    tracer = attach(ignore={ignore!r})
+    tracer = attach(ignore={ignore!r}, keep={keep!r})
     wanted = {mechanism!r} or os.environ.get("PROVCRT_TRACER", "seccomp")
     assert tracer.mechanism == wanted, (tracer.mechanism, tracer.reason)
     class Spanned:
@@ -37,7 +37,9 @@ supervise(main)
 """
 
 
-def script(body: str, folder: Path, ignore: tuple[str, ...] = (), mechanism: str = "") -> Path:
+def script(
+    body: str, folder: Path, ignore: tuple[str, ...] = (), mechanism: str = "", keep: str = ""
+) -> Path:
     """Write the script whose `body` opens spans by ``with span(name):``; return its path.
 
     It checks that it is traced by `mechanism`, or by the one that the environment asks for.
@@ -46,7 +48,9 @@ def script(body: str, folder: Path, ignore: tuple[str, ...] = (), mechanism: str
     out.mkdir(exist_ok=True)
     path = folder / "script.py"
     text = textwrap.indent(textwrap.dedent(body), "    ")
-    path.write_text(SCRIPT.format(out=str(out), ignore=list(ignore), body=text, mechanism=mechanism))
+    path.write_text(
+        SCRIPT.format(out=str(out), ignore=list(ignore), body=text, mechanism=mechanism, keep=keep)
+    )
     return path
 
 
@@ -63,9 +67,11 @@ def start(path: Path, **options: object) -> subprocess.Popen[bytes]:
     return subprocess.Popen([sys.executable, str(path)], **options)  # type: ignore[call-overload,no-any-return]
 
 
-def traced(body: str, folder: Path, ignore: tuple[str, ...] = (), **options: object) -> list[Span]:
+def traced(
+    body: str, folder: Path, ignore: tuple[str, ...] = (), keep: str = "", **options: object
+) -> list[Span]:
     """Run a body to its end; return its spans."""
-    process = start(script(body, folder, ignore), **options)
+    process = start(script(body, folder, ignore, keep=keep), **options)
     assert process.wait(120) == 0
     return spans_of(folder)
 

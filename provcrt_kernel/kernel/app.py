@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from ipykernel.kernelapp import IPKernelApp
 from jupyter_core.paths import jupyter_runtime_dir
@@ -58,7 +59,8 @@ class ProvcrtApp(IPKernelApp):  # type: ignore[misc]
         # a folder that holds the notebook would hide everything the notebook reads
         own = [f for f in folders if not Path.cwd().is_relative_to(os.path.realpath(f))]
         ignore = [self.abs_connection_file, str(place), str(place.resolve()), *own, *noise()]
-        self.kernel.begin_recording(store, attach(ignore=ignore), why, self.beside)
+        keep = str(place.resolve() / f"before-{os.getpid()}-{uuid4().hex[:8]}") if store is not None else ""
+        self.kernel.begin_recording(store, attach(ignore=ignore, keep=keep), why, self.beside)
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -14,7 +14,7 @@ import stat
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,12 +66,16 @@ def _prefixes() -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """What a span looked at, ready for a record; `problems` say why that is not all."""
+    """What a span looked at, ready for a record; `problems` say why that is not all.
+
+    `kept` are the blobs of what the span itself then changed, as it was before.
+    """
 
     paths: tuple[FileInput, ...] = ()
     library: str | None = None
     resolved: dict[str, str] | None = None
     problems: tuple[str, ...] = ()
+    kept: tuple[str, ...] = ()
 
 
 class Files:
@@ -127,6 +131,7 @@ class Files:
         paths: list[FileInput] = []
         library = {path: _look(found) for path, found in imports.items()}
         problems: list[str] = []
+        kept: list[str] = []
         for access in span.accesses:
             path = access.path
             if _library(path + "/" if access.listed else path):
@@ -155,9 +160,16 @@ class Files:
                 problems.append(found)
             elif found is not None:
                 paths.append(found)
+                if access.before_file is not None and access.read:
+                    kept += self._keep_before(access.before_file)
         looks = [(path, *look) for path, look in sorted(library.items())]
         blob = self._store.put(msgspec.msgpack.encode(looks)) if looks else None
-        return Inputs(tuple(paths), blob, _resolve(audit.imported), tuple(problems))
+        return Inputs(tuple(paths), blob, _resolve(audit.imported), tuple(problems), tuple(kept))
+
+    def _keep_before(self, file: str) -> Iterator[str]:
+        """Yield the blob of what a file held before the cell changed it, unless it cannot be had any more."""
+        with contextlib.suppress(OSError):
+            yield self._store.put_file(file)
 
     def _input(self, access: Access, audit: Audit, times: bool) -> FileInput | str | None:
         path, first = access.path, access.first

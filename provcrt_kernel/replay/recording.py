@@ -133,6 +133,7 @@ class Recording:
         )
         needed |= {b for b in (record.shown, record.library) if b}
         needed |= {o.content for o in outputs if o.kind == "file" and o.content}
+        needed.update(inputs.kept)
         tools.store.add(source.key, record.id, encode(record), worth=seen.seconds, blobs=needed)
         return record
 

@@ -34,6 +34,8 @@ class Files:
     ----------
     quiet : callable
         Says of a real path whether it is nobody's input.
+    keep : bytes
+        As `Ledger` takes it.
 
     Attributes
     ----------
@@ -44,8 +46,8 @@ class Files:
         Calls that would tell nothing new if they came again.
     """
 
-    def __init__(self, quiet: Callable[[bytes], bool]) -> None:
-        self.ledger = Ledger(quiet)
+    def __init__(self, quiet: Callable[[bytes], bool], keep: bytes = b"") -> None:
+        self.ledger = Ledger(quiet, keep)
         self.entropy = 0
         self.seen: set[object] = set()
         self._quiet = quiet

@@ -13,6 +13,7 @@ import time
 from typing import TYPE_CHECKING
 
 from provcrt_kernel.store.digest import digest_file
+from provcrt_kernel.trace.preimage import preserve
 
 if TYPE_CHECKING:
     import mmap
@@ -107,7 +108,10 @@ class Hashing:
 
 def _hash(entry: Entry) -> None:
     try:
-        entry.before = digest_file(os.fsdecode(entry.path))
+        if entry.keep:
+            entry.before, entry.kept, entry.unkept = preserve(entry.path, entry.keep)
+        else:
+            entry.before = digest_file(os.fsdecode(entry.path))
     except OSError as error:
         entry.problems += (f"its old content could not be read: {error.strerror}",)
     finally:

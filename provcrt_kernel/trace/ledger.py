@@ -49,6 +49,8 @@ class Entry:
         `CHILD`, `KERNEL` or both.
     seen_ns : int
         When it was first changed.
+    keep : bytes
+        Where its old content is to be kept; empty where nobody read it.
     """
 
     # defaults of the class: most entries are made to hold three attributes, by the ten thousand
@@ -56,6 +58,9 @@ class Entry:
     changed = created = touched = left = tolerant = pending = False
     link: bytes | None = None
     before: str | None = None
+    keep = b""
+    kept: bytes | None = None
+    unkept: str | None = None
     listing: str | None = None
     excepted: tuple[bytes, ...] = ()
     problems: tuple[str, ...] = ()
@@ -78,10 +83,13 @@ class Ledger:
     ----------
     quiet : callable
         Says of a real path whether it is nobody's input.
+    keep : bytes
+        The folder where content is kept that was read and is about to be changed; empty: nowhere.
     """
 
-    def __init__(self, quiet: Callable[[bytes], bool]) -> None:
+    def __init__(self, quiet: Callable[[bytes], bool], keep: bytes = b"") -> None:
         self._quiet = quiet
+        self._keep = keep
         self.entries: dict[bytes, Entry] = {}
         self._changed: dict[bytes, dict[bytes, Entry]] = {}  # by directory, then by name
         self._made: set[bytes] = set()  # directories that were absent before
@@ -234,6 +242,8 @@ class Ledger:
         elif reads or states:
             entry.stated = True
         entry.changed = True
+        if entry.read:
+            entry.keep = self._keep
         entry.seen_ns = time.time_ns()
         head, _, name = path.rpartition(b"/")
         self._changed.setdefault(head, {})[name] = entry
@@ -285,6 +295,8 @@ def _access(entry: Entry, look: Callable[[bytes], Look]) -> Access | None:
         removed=removed,
         link=None if entry.link is None else os.fsdecode(entry.link),
         before_digest=entry.before,
+        before_file=None if entry.kept is None else os.fsdecode(entry.kept),
+        before_unkept=entry.unkept,
         listing=entry.listing,
         listing_except=tuple(map(os.fsdecode, entry.excepted)),
         tolerant=entry.tolerant,

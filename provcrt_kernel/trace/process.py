@@ -203,9 +203,9 @@ class Keeper:
 
 
 def _remove(setup: dict[str, Any], last: str) -> None:
-    """Remove the run directory, unless a last span waits there for who started the command."""
-    if setup and not last:
-        shutil.rmtree(setup["rundir"], ignore_errors=True)
+    """Remove what was kept for K, and the run directory unless a last span waits there for who started the command."""
+    for folder in filter(None, (setup.get("keep"), "" if last else setup.get("rundir"))):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _hung_up(listener: int, patience: int | None) -> bool:
@@ -342,7 +342,7 @@ class _House:
             return True  # it does not want to be traced, or has ended
         message = json.loads(data)
         if "joined" in message:  # the supervisor of an outer kernel keeps its spans
-            self._host = message["joined"]
+            self._setup, self._host = message, message["rundir"]
             return True
         if "failed" in message:  # its filter could not be installed; it may ask for something else
             if self._stops is not None:
@@ -460,7 +460,13 @@ def _supervise(
     from provcrt_kernel.trace.supervisor import Supervisor
 
     supervisor = Supervisor(
-        page, resume, kernel, rundir=setup["rundir"], ignore=setup["ignore"], machine=_tables()
+        page,
+        resume,
+        kernel,
+        rundir=setup["rundir"],
+        ignore=setup["ignore"],
+        keep=setup["keep"],
+        machine=_tables(),
     )
     supervisor.start()
     return supervisor

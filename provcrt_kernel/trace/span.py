@@ -77,6 +77,10 @@ class Access(msgspec.Struct, frozen=True):
         The target of a symbolic link, as it was first seen.
     before_digest : str or None
         The content before the span's first change (regular files that the span changed or removed).
+    before_file : str or None
+        A file that holds this content, until the next span begins, where it is an input (`read`).
+    before_unkept : str or None
+        Why there is no such file.
     listing : str or None
         Digest of the names in the directory before the span, sorted as bytes and joined by NUL.
     listing_except : tuple of str
@@ -99,6 +103,8 @@ class Access(msgspec.Struct, frozen=True):
     removed: bool = False
     link: str | None = None
     before_digest: str | None = None
+    before_file: str | None = None
+    before_unkept: str | None = None
     listing: str | None = None
     listing_except: tuple[str, ...] = ()
     tolerant: bool = False

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
 
@@ -36,6 +37,8 @@ class Spans:
         The directory whose names are barriers.
     ignore : sequence of str
         As `paths.Quiet` takes them.
+    keep : str
+        As `Ledger` takes it.
     machine : Machine
     deliver : callable
         Called with (notice, spans, span, file) when a span has been closed, to have it written to that file before
@@ -61,6 +64,7 @@ class Spans:
         *,
         rundir: str,
         ignore: Sequence[str],
+        keep: str,
         machine: Machine,
         deliver: Callable[[Notice, Spans, Open | None, bytes], Sequence[Entry]],
     ) -> None:
@@ -68,7 +72,8 @@ class Spans:
         self.rundir = os.fsencode(rundir) + b"/"
         self.mend = ""
         self.house = 0
-        self.quiet = Quiet([*ignore, rundir])
+        self._keep = os.fsencode(keep)
+        self.quiet = Quiet([*ignore, rundir, *filter(None, [keep])])
         self.family = Family(kernel)
         self.watch = Watch(machine, self.family, self.rundir, self._barrier)
         self._deliver = deliver
@@ -88,7 +93,9 @@ class Spans:
     def _begin(self, name: str) -> None:
         self.family.find_children()
         self._count += 1
-        span = Open(self._count, name, self.quiet)
+        if self._keep:
+            shutil.rmtree(self._keep, ignore_errors=True)  # whoever wanted what was kept has taken it
+        span = Open(self._count, name, self.quiet, self._keep)
         if self.watch.span is not None:
             span.problem(f"span {self.watch.span.name!r} was still open when this one began")
         self.family.serial = self._count

@@ -53,6 +53,8 @@ class Supervisor:
         The directory whose names are barriers.
     ignore : sequence of str
         As `paths.Quiet` takes them.
+    keep : str
+        As `Ledger` takes it.
     machine : Machine
     """
 
@@ -64,6 +66,7 @@ class Supervisor:
         *,
         rundir: str,
         ignore: Sequence[str],
+        keep: str,
         machine: Machine,
     ) -> None:
         self._page = page
@@ -73,13 +76,15 @@ class Supervisor:
         self._lock = threading.RLock()
         self._hashing = Hashing(page, resume)
         self._vigil = Vigil(self._lock)
-        self._own = self._spans(kernel, rundir, ignore)
+        self._own = self._spans(kernel, rundir, ignore, keep)
         self._own.watch.hailed = self._hail
         self._handlers = self._own.watch.table
         self._guests: list[Spans] = []
 
-    def _spans(self, kernel: int, rundir: str, ignore: Sequence[str]) -> Spans:
-        spans = Spans(kernel, rundir=rundir, ignore=ignore, machine=self._machine, deliver=self._deliver)
+    def _spans(self, kernel: int, rundir: str, ignore: Sequence[str], keep: str) -> Spans:
+        spans = Spans(
+            kernel, rundir=rundir, ignore=ignore, keep=keep, machine=self._machine, deliver=self._deliver
+        )
         self._vigil.watch(spans.family)
         return spans
 
@@ -199,7 +204,7 @@ class Supervisor:
             return
         with open(f"{rundir}/{SETUP}", "rb") as file:
             setup = json.load(file)
-        guest = self._spans(task.pid, rundir, setup["ignore"])
+        guest = self._spans(task.pid, rundir, setup["ignore"], setup["keep"])
         for spans in (self._own, *self._guests):
             spans.hide(rundir)
         house = self._own.family.task(state_of(task.pid)[1])

@@ -177,7 +177,7 @@ class Link:
         return self._socket.fileno()
 
 
-def attach(*, ignore: Sequence[str] = ()) -> Tracer:
+def attach(*, ignore: Sequence[str] = (), keep: str = "") -> Tracer:
     """Have this process and everything it starts traced from now on.
 
     The environment variable ``PROVCRT_TRACER`` may name the one mechanism to use: ``seccomp``, ``ptrace`` or ``none``.
@@ -187,6 +187,9 @@ def attach(*, ignore: Sequence[str] = ()) -> Tracer:
     ignore : sequence of str
         Path prefixes that are nobody's input. One that ends in ``*`` matches names that start so, else it stands
         for the path itself and what is below it.
+    keep : str
+        A folder that this process alone uses, where content is kept that a span read and then changed
+        (`Access.before_file`). It is emptied when a span begins. By default nothing is kept.
 
     Returns
     -------
@@ -208,11 +211,11 @@ def attach(*, ignore: Sequence[str] = ()) -> Tracer:
     reasons: list[str] = []
     try:
         rundir = _rundir()
-        setup = {"rundir": rundir, "ignore": list(ignore), "probe": link.fileno()}
+        setup = {"rundir": rundir, "ignore": list(ignore), "keep": keep, "probe": link.fileno()}
         with open(f"{rundir}/{SETUP}", "w") as file:
             json.dump(setup, file)
         if joins(rundir):
-            link.tell({"joined": rundir})
+            link.tell({**setup, "joined": True})
             link.close()
             return Traced(rundir, "joined")
         page = Page.map(tables)

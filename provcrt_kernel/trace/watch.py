@@ -43,10 +43,10 @@ _NOTHING: tuple[Entry, ...] = ()
 class Open:
     """A span that is going on: its files and what else was seen."""
 
-    def __init__(self, serial: int, name: str, quiet: Quiet) -> None:
+    def __init__(self, serial: int, name: str, quiet: Quiet, keep: bytes = b"") -> None:
         self.serial = serial
         self.name = name
-        self.files = Files(quiet)
+        self.files = Files(quiet, keep)
         self.entropy = 0
         self.endpoints: dict[Endpoint, None] = {}
         self.problems: list[str] = []
