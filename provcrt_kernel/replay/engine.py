@@ -145,7 +145,7 @@ class Engine:
         """The session begins."""
         self.audit.install()
         self.draws.install()
-        self.audit.on_frame_read = self._load_everything
+        self.audit.on_frame_read = self._load_read
         self.environ.install()
         self.imports.install(self._page)
         self.ambience.start()
@@ -404,8 +404,10 @@ class Engine:
                 found[count] = self.namespace.get(state.group[0])
         return found
 
-    def _load_everything(self) -> None:
-        names = self.slots.deferred(self.slots.names())
+    def _load_read(self, read: frozenset[str] | None) -> None:
+        """A library is about to read names (None: any) in a frame of the notebook."""
+        reached = self.slots.names() if read is None else self.slots.reach(read)
+        names = self.slots.deferred(self.slots.names() if ANY in reached else reached)
         if names:
             running, self._running = self._running, None
             before = set(self.namespace)

@@ -113,6 +113,7 @@ class Observer:
         everything = running.everything
         if everything is None and tools.audit.frame_reader:
             everything = f"{tools.audit.frame_reader} looks at its frame"
+        everything = self._named(running, tools.audit.names_read) or everything
         if outcome.error is None:
             # bound anew, even where the new object is the old one
             for name in running.replaced:
@@ -155,6 +156,19 @@ class Observer:
             seeds=seeds,
             restless=bool(left_behind),
         )
+
+    def _named(self, running: Running, read: Iterable[str]) -> str | None:
+        """Note names that a library read in the notebook's frame as read; why it may have read any, if it may."""
+        slots = self._tools.slots
+        reached = slots.reach(read)
+        if ANY in reached:
+            return "an expression that it evaluates may read any name"
+        running.reached |= reached
+        for name in reached - running.versions.keys():
+            running.versions[name] = slots.version(name)
+            if (slot := slots.get(name)) is not None:
+                running.shares[name] = (slots.group(name), slot.state.joint or "")
+        return None
 
     def _volatile(
         self,

@@ -8,7 +8,7 @@ os.listdir       a directory that somebody other than the import system listed; 
                  installed distributions in it
 os.mkdir         a directory that may have been there already (``exist_ok=True``)
 open             a picture that Pillow writes: it asked whether the file is there, and nothing follows from the answer
-sys._getframe    a library looks at its caller's frame, so it may read any name
+sys._getframe    a library looks at its caller's frame, so it may read any name, or those in the text it evaluates
 ===============  ===========================================================================================
 """
 
@@ -18,7 +18,11 @@ import importlib.metadata
 import os
 import sys
 from collections.abc import Callable
+from types import FrameType
 from typing import Any
+
+from provcrt_kernel.provenance.packages import is_library
+from provcrt_kernel.session.expressions import named
 
 #: Packages that look at frames for names of modules, warnings and log lines, never for the values of a notebook.
 _FRAME_USERS = sys.stdlib_module_names | frozenset(
@@ -43,7 +47,8 @@ class Audit:
         self.tolerated: set[str] = set()
         self.pictures: set[str] = set()
         self.frame_reader: str | None = None
-        self.on_frame_read: Callable[[], None] | None = None
+        self.on_frame_read: Callable[[frozenset[str] | None], None] | None = None
+        self.names_read: set[str] = set()
         self._listening = False
         self._inside = False
         self._handlers: dict[str, Callable[[tuple[Any, ...]], None]] = {
@@ -79,6 +84,7 @@ class Audit:
         self.tolerated.clear()
         self.pictures.clear()
         self.frame_reader = None
+        self.names_read.clear()
         self._listening = True
 
     def rest(self) -> None:
@@ -129,6 +135,19 @@ class Audit:
             module = frame.f_globals.get("__name__", "")
         if module.partition(".")[0] in _FRAME_USERS and not module.startswith(_FRAME_READERS):
             return
-        self.frame_reader = "the notebook" if module == "__main__" else module
+        if imports_library(frame):
+            return
+        names = named(frame)
+        if names is None:
+            self.frame_reader = "the notebook" if module == "__main__" else module
+        else:
+            self.names_read |= names
         if self.on_frame_read is not None:
-            self.on_frame_read()
+            self.on_frame_read(names)
+
+
+def imports_library(frame: FrameType | None) -> bool:
+    """Whether the innermost module that is being run is an installed package's: no value of the notebook is looked for."""
+    while frame is not None and frame.f_code.co_name != "<module>":
+        frame = frame.f_back
+    return frame is not None and is_library(frame.f_code.co_filename)

@@ -1,7 +1,12 @@
-"""Randomness that was drawn and thrown away: a seeded NumPy ``RandomState`` draws a seed before it takes the one given.
+"""Randomness that was drawn for no reader of the notebook.
 
 Everything that Python code draws through `random.SystemRandom` (`secrets` and NumPy do) passes here. A draw is discarded
-where the instruction that is running calls ``RandomState`` with one argument that is not None; in doubt it is not.
+
+- where the instruction that is running calls NumPy's ``RandomState`` with one argument that is not None: it draws a seed
+  before it takes the one given;
+- while a module of an installed package is imported (`scipy.stats` makes up examples for its documentation).
+
+In doubt it is not.
 """
 
 from __future__ import annotations
@@ -13,6 +18,8 @@ import random
 import sys
 import textwrap
 import types
+
+from provcrt_kernel.session.audit import imports_library
 
 #: Bytes of NumPy's own seed.
 _SEED = 16
@@ -30,10 +37,9 @@ class Draws:
         getrandbits = random.SystemRandom.getrandbits.__code__
 
         def urandom(size: int) -> bytes:
-            if size == _SEED:
-                asking = sys._getframe(1)
-                if asking.f_code is getrandbits and asking.f_back is not None and _seeds(asking.f_back):
-                    self.discarded += 1
+            asking = sys._getframe(1)
+            if asking.f_code is getrandbits and asking.f_back is not None:
+                self.discarded += imports_library(asking) or (size == _SEED and _seeds(asking.f_back))
             return draw(size)
 
         setattr(random, "_urandom", urandom)  # noqa: B010 - it is not in the type stubs

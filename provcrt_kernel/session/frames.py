@@ -6,6 +6,7 @@ Pandas 3 copies on write: two frames may lie on the same memory and still share 
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from typing import Any
 
@@ -161,6 +162,12 @@ def _arrow(walker: Walker, value: Any) -> None:
             else arrow.table({"": value})
         )
     sink = arrow.BufferOutputStream()
+    with contextlib.suppress(arrow.ArrowNotImplementedError, arrow.ArrowInvalid):
+        # buffers of the same values differ in what is beyond their ends and below nulls: made anew they do not
+        rows = (
+            sys.modules["numpy"].arange(table.num_rows) if "numpy" in sys.modules else range(table.num_rows)
+        )
+        table = table.take(arrow.array(rows))
     whole = table.combine_chunks()
     with arrow.ipc.new_stream(sink, whole.schema) as writer:
         writer.write_table(whole)

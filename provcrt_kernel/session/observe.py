@@ -76,12 +76,15 @@ def observe(
     rebound = {n for n, identity in after.items() if before.get(n) != identity}
     deleted = tuple(n for n in before if n not in after)
     looked = {n for n in reached if n in after} | rebound
+    touched = frozenset(looked)
     looked |= {m for n in list(looked) for m in slots.group(n) if m in after}
     looked |= {m for n in deleted for m in slots.group(n) if m in after}
     prints = {n: fingerprint(namespace[n], namespace) for n in sorted(looked)}
     classes = {id(v): n for n, v in namespace.items() if isinstance(v, type) and n in after}
     states: dict[str, State] = {}
     for group in co_variables(prints):
+        if not rebound.intersection(group) and _beyond(group, touched, slots, namespace, prints):
+            continue
         joint = _joint(group, namespace, lineage) if len(group) > 1 else None
         for name in group:
             state = _state(name, group if len(group) > 1 else (), joint, prints[name], lineage, classes)
@@ -97,6 +100,32 @@ def observe(
                     member, states[name].group, states[name].joint, prints[member], lineage, classes
                 )
     return Change(states, deleted, prints)
+
+
+def _beyond(
+    group: tuple[str, ...],
+    touched: frozenset[str],
+    slots: Slots,
+    namespace: Mapping[str, object],
+    prints: Mapping[str, Fingerprint],
+) -> bool:
+    """Whether members without a fingerprint were out of reach, and what was in reach is what it was.
+
+    A plot's grid holds a table; the table does not lead to the grid. So long as the names in reach are bound to the very
+    objects that the grid holds, and these have not changed, nothing of the grid has.
+    """
+    if all(prints[n].digest is not None for n in group):
+        return False
+    for name in group:
+        slot = slots.get(name)
+        if slot is None or slot.state.group != group:
+            return False
+        if name in touched and (
+            prints[name].digest != slot.state.version
+            or not any(id(namespace[name]) in prints[other].objects for other in group if other != name)
+        ):
+            return False
+    return True
 
 
 def _same(old: State, new: State) -> bool:

@@ -36,6 +36,9 @@ _ALWAYS = frozenset(
 )
 _CLONE_NEWNS, _CLONE_FS = 0x20000, 0x200
 _IN_ROOT = 0x10
+_INSECURE = (
+    4  # GRND_INSECURE: what asks for it wants seeds of hash tables (Rust's standard library), not numbers
+)
 _RESEED = 2496  # bytes of a Mersenne twister, which Python draws for `random` in every child that it forks
 _NOTHING: tuple[Entry, ...] = ()
 
@@ -326,6 +329,8 @@ class Watch:
 
     def _do_getrandom(self, notice: Notice, task: Task, call: c.Call) -> None:
         assert self.span is not None
+        if notice[ARGS + 2] & _INSECURE:
+            return
         self.span.entropy += 1
         if notice[ARGS + 1] == _RESEED and task.born == self.span.serial:
             task.reseeded += 1
