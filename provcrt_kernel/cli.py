@@ -9,21 +9,21 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, NoReturn
 
-import click
-import msgspec
 import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from provcrt_kernel import __version__
-from provcrt_kernel.runtime import CellRun, Commanded, Project, ProjectError, Repetition
-from provcrt_kernel.runtime.execution import ended
+from provcrt_kernel.provenance.classify import shown_path
+from provcrt_kernel.runtime import CellRun, Commanded, Execution, Project, ProjectError, Repetition
+from provcrt_kernel.runtime.detail import Detail
+from provcrt_kernel.runtime.execution import ended, to_json
 from provcrt_kernel.store import StoreError
 
 app = typer.Typer(
@@ -111,7 +111,7 @@ def _late_options(words: list[str], output: Path | None, json: bool) -> tuple[Pa
         elif word in ("-o", "--output") and words:
             output = Path(words.pop(0))
         else:
-            raise click.UsageError(f"a notebook takes no {word!r}")
+            raise typer.BadParameter(f"a notebook takes no {word!r}")
     return output, json
 
 
@@ -180,21 +180,99 @@ def _say_problems(command: Commanded) -> None:
         _say(f"provcrt: {problem}")
 
 
+@app.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+def given(
+    words: Annotated[
+        list[str],
+        typer.Argument(metavar="VALUE... repeat ID [%N]...", help="Values, and the arguments they replace."),
+    ],
+) -> None:
+    """Repeat a command with other arguments (%1 is the first) or data files (path=file), as a new execution."""
+    json = "--json" in words[-1:]
+    words = words[:-1] if json else words
+    if "repeat" not in words[1:] or words[-1] == "repeat":
+        raise typer.BadParameter("write VALUE... repeat ID [%N]..., as in: provcrt given 8 repeat e1 %1")
+    at = len(words) - 1 - words[::-1].index("repeat")
+    execution = Project.find(Path.cwd()).given(words[at + 1], words[:at], words[at + 2 :], show=not json)
+    _print_modified(execution, json)
+
+
 @app.command()
-def show(id: Id, json: Json = False) -> None:
-    """Show what an execution did: cells, files, times and environment."""
+def checkout(
+    id: Id,
+    folder: Annotated[
+        Path | None, typer.Argument(metavar="[DIR]", help="By default a folder named like the execution.")
+    ] = None,
+) -> None:
+    """Lay the files of an execution out in a folder, to be edited and committed."""
+    place, count = Project.find(Path.cwd()).checkout(id, folder)
+    print(f"{count} files of {id} in {place}: edit them, then `provcrt commit`")
+
+
+@app.command()
+def commit(
+    id: Annotated[
+        str | None, typer.Argument(metavar="[ID]", help="By default what is checked out, else the latest.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Run an execution with the files that were edited, as a new execution."""
+    _print_modified(Project.find(Path.cwd()).commit(id, show=not json), json)
+
+
+def _print_modified(execution: Execution, json: bool) -> None:
+    assert execution.command is not None
+    if json:
+        _print_json(execution)
+        return
+    _say(
+        f"{execution.id}  from {execution.parent} by {execution.relation}, {ended(execution.command.status)}"
+    )
+    for change in execution.changes:
+        _say(f"  {change.splitlines()[0]}")
+    _say_problems(execution.command)
+
+
+@app.command("rm")
+def remove(id: Id, json: Json = False) -> None:
+    """Remove an execution with its repetitions, and free what only they needed."""
+    done = Project.find(Path.cwd()).remove(id)
+    if json:
+        _print_json(done)
+    else:
+        print(f"removed {id}, freed {_size(done.bytes)}")
+
+
+@app.command()
+def show(
+    id: Id,
+    detail: Annotated[
+        bool, typer.Option("--detail", help="Every file, classified, with its package.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Show what an execution did: what ran, files, times and environment."""
     project = Project.find(Path.cwd())
+    if detail:
+        _print_detail(project.detail(id), project.root, json)
+        return
     execution = project.show(id)
     if json:
         _print_json(execution)
         return
     print(f"{id}  {execution.title}  {_when(execution.started)}  by {execution.user}")
-    print(f"{execution.environment.python} on {execution.environment.platform}")
-    _print_cells(execution.cells)
-    _print_total(execution.cells, execution.seconds)
+    print(f"{execution.environment.python or 'no Python'} on {execution.environment.platform}")
+    if execution.parent:
+        print(f"from {execution.parent} by {execution.relation}")
+        print("\n".join(f"  {change}" for change in execution.changes))
+    if execution.command is not None:
+        _print_command(execution.command, execution.seconds)
+    else:
+        _print_cells(execution.cells)
+        _print_total(execution.cells, execution.seconds)
+        _print_files(execution.cells, project.root)
     if execution.error:
         print(f"ended early: {execution.error}")
-    _print_files(execution.cells, project.root)
     for repetition in project.repetitions(id):
         print(f"repetition {repetition.number}  {_when(repetition.started)}  {repetition.verdict.line}")
     packages = execution.environment.packages
@@ -203,18 +281,73 @@ def show(id: Id, json: Json = False) -> None:
     )
 
 
+def _print_command(command: Commanded, seconds: float) -> None:
+    print(f"{ended(command.status)} after {seconds:.1f} s in {command.cwd}, {_size(command.size)} contained")
+    where = "isolated" if command.isolated else "in place"
+    print(f"ran {where}, standard input: {command.stdin}, {len(command.environ)} environment variables kept")
+    if command.left_out:
+        print(f"left out, since they may be secret: {', '.join(command.left_out)}")
+    print(f"network: {', '.join(command.network) or 'not used'}")
+    for problem in command.problems:
+        print(f"incomplete: {problem}")
+
+
+def _print_detail(found: Detail, root: Path, json: bool) -> None:
+    if json:
+        _print_json(found)
+        return
+    table = Table("file", "class", "package", "version", "why", box=None, pad_edge=False)
+    for each in found.files:
+        owner = (
+            [f"{each.package.name} ({each.package.manager})", each.package.version]
+            if each.package
+            else ["", ""]
+        )
+        table.add_row(*map(escape, [shown_path(each.path, str(root)), each.kind, *owner, each.why]))
+    _console().print(table)
+    table = Table("package", "version", "manager", "files used", "asked for by", box=None, pad_edge=False)
+    for package in found.packages:
+        table.add_row(
+            *map(
+                escape,
+                [package.name, package.version, package.manager, str(package.files), package.asked_for],
+            )
+        )
+    _console().print(table)
+    if found.left_out:
+        print(f"environment variables left out: {', '.join(found.left_out)}")
+
+
 @app.command("list")
 def list_executions(json: Json = False) -> None:
-    """List the executions of the project."""
-    executions = Project.find(Path.cwd()).list()
+    """List the executions of the project, as a tree of what came from what."""
+    project = Project.find(Path.cwd())
+    executions = project.list()
     if json:
         _print_json(executions)
         return
-    table = Table("", "notebook", "when", "cells", "seconds", "", box=None, pad_edge=False)
-    for each in executions:
-        row = [each.id, each.title, _when(each.started), str(len(each.cells)), f"{each.seconds:.1f}"]
-        table.add_row(*map(escape, [*row, each.failed]))
+    table = Table("", "what", "when", "seconds", "size", "verdict", "", box=None, pad_edge=False)
+    for depth, each in _as_tree(executions):
+        repetitions = project.repetitions(each.id)
+        verdict = repetitions[-1].verdict.word.replace("volatile", "reproduced except") if repetitions else ""
+        size = _size(each.command.size) if each.command is not None else f"{len(each.cells)} cells"
+        come = f"{each.relation}: {each.changes[0].splitlines()[0]}" if each.changes else ""
+        row = ["  " * depth + each.id, each.title, _when(each.started), f"{each.seconds:.1f}", size, verdict]
+        table.add_row(*map(escape, [*row, "; ".join(filter(None, (come, each.failed)))]))
     _console().print(table)
+
+
+def _as_tree(executions: Sequence[Execution]) -> Iterator[tuple[int, Execution]]:
+    """Yield each execution behind the one that it came from, with its depth."""
+    known = {each.id for each in executions}
+    children: dict[str | None, list[Execution]] = {}
+    for each in executions:
+        children.setdefault(each.parent if each.parent in known else None, []).append(each)
+    waiting = [(0, each) for each in reversed(children.get(None, []))]
+    while waiting:
+        depth, each = waiting.pop()
+        yield depth, each
+        waiting += [(depth + 1, child) for child in reversed(children.get(each.id, []))]
 
 
 @app.command()
@@ -298,11 +431,11 @@ def _progress(quiet: bool) -> Callable[[CellRun], None]:
 
 def _console() -> Console:
     """Return a console that does not cut tables short where it does not write to a terminal."""
-    return Console(width=None if sys.stdout.isatty() else 160, highlight=False)
+    return Console(width=None if sys.stdout.isatty() else 1000, highlight=False)
 
 
 def _print_json(value: object) -> None:
-    print(msgspec.json.format(msgspec.json.encode(value), indent=1).decode())
+    print(to_json(value).decode(), end="")
 
 
 def _print_cells(cells: Sequence[CellRun]) -> None:

@@ -240,3 +240,86 @@ def test_content_is_kept_once(work):
     done("exec", "cat", "b", "a", cwd=work, stdout=subprocess.DEVNULL, stderr=None, capture_output=False)
     with Project.find(work)._archive.store() as store:
         assert store.stats().bytes - size < 2.2 * (1 << 20)  # what it printed
+
+
+@needs_sandbox
+def test_given_replaces_arguments_and_data_and_keeps_the_reference(work, tmp_path):
+    script(work, 'echo "$1 $2"; cat "$2" more.txt')
+    (work / "a.txt").write_text("A\n")
+    (work / "more.txt").write_text("more\n")
+    done("exec", "./main.sh", "1", "a.txt", cwd=work)
+    (work / "b.txt").write_text("B\n")
+    (tmp_path / "other").write_text("other\n")
+    said = done("given", "2", "b.txt", f"more.txt={tmp_path / 'other'}", "repeat", "e1", "%1", "%2", cwd=work)
+    assert said.stdout == b"2 b.txt\nB\nother\n"
+    project = Project.find(work)
+    second = project.show("e2")
+    assert (second.parent, second.relation) == ("e1", "given")
+    assert len(second.changes) == 3
+    assert project.show("e1").command.argv == ("./main.sh", "1", "a.txt")
+    (work / "b.txt").unlink()
+    assert done("repeat", "e2", "--strict", cwd=work).stdout == said.stdout
+    for words in (["1", "repeat", "e1"], ["1", "repeat", "e1", "%9"], ["1", "repeat", "e1", "x"]):
+        failed = provcrt("given", *words, cwd=work)
+        assert (failed.returncode, failed.stderr.count(b"\n")) == (1, 1)
+    assert provcrt("given", "1", cwd=work).returncode == 2
+
+
+@needs_sandbox
+def test_commit_runs_what_was_edited(work, tmp_path):
+    script(work, "cat data.txt; echo more >> data.txt; cp data.txt out.txt")
+    (work / "data.txt").write_text("one\n")
+    (work / "out.txt").write_text("old")
+    script(work, "cat data.txt; cp data.txt out.txt")
+    done("exec", "./main.sh", cwd=work)
+    nothing = provcrt("commit", cwd=work)  # what the run itself left is no edit
+    assert (nothing.returncode, nothing.stderr.count(b"\n")) == (1, 1)
+    assert b"nothing to commit" in nothing.stderr
+    script(work, "echo edited; cat data.txt; . ./helper.sh")
+    script(work, "echo helped", "helper.sh")
+    assert done("commit", cwd=work).stdout == b"edited\none\nhelped\n"
+    second = Project.find(work).show("e2")
+    assert (second.parent, second.relation) == ("e1", "commit")
+    assert any("+echo edited" in change for change in second.changes)
+    for name in ("main.sh", "helper.sh", "data.txt"):
+        (work / name).unlink()
+    assert done("repeat", "e2", "--strict", cwd=work).stdout == b"edited\none\nhelped\n"
+
+    done("checkout", "e1", tmp_path / "copy", cwd=work)
+    assert (tmp_path / "copy" / "data.txt").read_text() == "one\n"
+    assert os.access(tmp_path / "copy" / "main.sh", os.X_OK)
+    (tmp_path / "copy" / "data.txt").write_text("two\n")
+    assert done("commit", cwd=work).stdout == b"two\n"
+    assert Project.find(work).show("e3").parent == "e1"
+    tree = done("list", cwd=work).stdout.decode().splitlines()
+    assert [line.split()[0] for line in tree[1:]] == ["e1", "e2", "e3"]
+    assert [line.startswith("  e") for line in tree[1:]] == [False, True, True]
+
+
+def test_every_file_is_classified_and_removal_frees(work):
+    script(work, ". ./settings.cfg; cat data.txt > result.txt; rm old.txt")
+    (work / "settings.cfg").write_text("A=1\n")
+    (work / "data.txt").write_bytes(os.urandom(1 << 20))
+    (work / "old.txt").write_text("")
+    done("exec", "./main.sh", cwd=work)
+    told = json.loads(done("show", "--detail", "--json", "e1", cwd=work).stdout)
+    kinds = {Path(each["path"]).name: each["kind"] for each in told["files"]}
+    assert {
+        name: kinds[name] for name in ("main.sh", "settings.cfg", "data.txt", "result.txt", "old.txt")
+    } == {
+        "main.sh": "user program",
+        "settings.cfg": "configuration",
+        "data.txt": "input",
+        "result.txt": "output",
+        "old.txt": "transient",
+    }
+    cat = next(each for each in told["files"] if each["path"] == os.path.realpath(shutil.which("cat")))
+    assert cat["kind"] == "system dependency"
+    assert "detail" not in done("show", "e1", cwd=work).stdout.decode()
+    assert b"data.txt" in done("show", "--detail", "e1", cwd=work).stdout
+    with Project.find(work)._archive.store() as store:
+        assert store.has(digest((work / "data.txt").read_bytes()))
+    done("rm", "e1", cwd=work)
+    assert provcrt("show", "e1", cwd=work).returncode == 1
+    done("exec", "true", cwd=work)
+    assert [each.id for each in Project.find(work).list()] == ["e2"]

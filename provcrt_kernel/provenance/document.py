@@ -24,20 +24,24 @@ NAMESPACE = "urn:provcrt:"
 
 @dataclass(frozen=True)
 class Activity:
-    """One cell's execution, as the document tells it.
+    """One cell's execution, or one process, as the document tells it.
 
     Attributes
     ----------
     number : int
         The cell's number among the code cells, from 1.
     cell : str
-        Its id in the notebook.
+        Its id in the notebook; empty for a process.
     started, ended : float
         Seconds since the epoch.
     used, generated : sequence of FileVersion
         What it read and wrote.
     attributes : mapping of str to str
         Further facts: status, reason, …
+    label : str
+        What it is called, where it is not a cell.
+    starter : int
+        The number of the activity that started it; 0 for the execution as a whole.
     """
 
     number: int
@@ -47,12 +51,19 @@ class Activity:
     used: Sequence[FileVersion] = ()
     generated: Sequence[FileVersion] = ()
     attributes: Mapping[str, str] = field(default_factory=dict)
+    label: str = ""
+    starter: int = 0
+
+    @property
+    def name(self) -> str:
+        """Its name within the execution."""
+        return f"cell-{self.number}" if self.cell else f"process-{self.number}"
 
 
 def execution_document(
     execution: str,
     *,
-    notebook: FileVersion,
+    notebook: FileVersion | None,
     user: str,
     activities: Sequence[Activity],
     environment: Mapping[str, str],
@@ -64,12 +75,12 @@ def execution_document(
     ----------
     execution : str
         Its id, such as ``e1``.
-    notebook : FileVersion
-        The notebook that was run: the plan that the user followed.
+    notebook : FileVersion or None
+        The notebook that was run: the plan that the user followed; a command has none.
     user : str
         Who ran it.
     activities : sequence of Activity
-        Its cells, in the order in which they ran; at least one.
+        Its cells or processes, in the order in which they ran; at least one.
     environment : mapping of str to str
         Facts about where it ran: Python's version, the platform.
     root : Path
@@ -87,7 +98,7 @@ def execution_document(
     document.add_namespace("user", "urn:provcrt:user:")
 
     agent = document.agent(f"user:{_name(user)}", {PROV_TYPE: PROV["Person"], "prov:label": user})
-    plan = _entity(document, notebook, root, {PROV_TYPE: PROV["Plan"]})
+    plan = _entity(document, notebook, root, {PROV_TYPE: PROV["Plan"]}) if notebook is not None else None
     whole = document.activity(
         f"run:{execution}",
         _time(min((cell.started for cell in activities), default=0.0)),
@@ -96,19 +107,21 @@ def execution_document(
     )
     document.wasAssociatedWith(whole, agent, plan)
 
+    told = {0: whole}
     for cell in activities:
-        activity = document.activity(
-            f"run:cell-{cell.number}",
+        activity = told[cell.number] = document.activity(
+            f"run:{cell.name}",
             _time(cell.started),
             _time(cell.ended),
             {
-                "prov:label": f"cell {cell.number}",
-                "provcrt:cell": cell.cell,
+                "prov:label": cell.label or f"cell {cell.number}",
+                **({"provcrt:cell": cell.cell} if cell.cell else {}),
                 **{f"provcrt:{key}": value for key, value in cell.attributes.items() if value},
             },
         )
         document.wasAssociatedWith(activity, agent, plan)
-        document.wasStartedBy(activity, starter=whole, time=_time(cell.started))
+        starter = told.get(cell.starter, whole)
+        document.wasStartedBy(activity, starter=starter, time=_time(cell.started))
         for file in cell.used:
             document.used(activity, _entity(document, file, root))
         for file in cell.generated:

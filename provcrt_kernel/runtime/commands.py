@@ -24,7 +24,7 @@ from provcrt_kernel.runtime.errors import ProjectError
 from provcrt_kernel.runtime.execution import Commanded, Execution, Relation, Repetition
 from provcrt_kernel.runtime.facts import Facts
 from provcrt_kernel.runtime.judge import Side, verdict
-from provcrt_kernel.runtime.listed import further_packages
+from provcrt_kernel.runtime.listed import asked_for
 from provcrt_kernel.runtime.pack import packed
 from provcrt_kernel.runtime.sandbox import Sandbox, problem
 from provcrt_kernel.runtime.secrets import without_secrets
@@ -69,12 +69,14 @@ def execute(archive: Archive, root: Path, argv: Sequence[str], *, show: bool = T
         kept_environ, left_out = without_secrets(environ)
         home = [environ["HOME"]] if os.path.isabs(environ.get("HOME", "")) else []
         try:
+            asked = asked_for(ran.span, cwd)
             found = contain(
                 ran.span,
                 store,
                 draft,
                 folders=[cwd, *home],
-                further=further_packages(ran.span, cwd),
+                further=asked.packages,
+                listed=asked.where,
             )
             streams = _streams(store, draft)
         except OSError as cause:
@@ -319,7 +321,7 @@ def _run(
         return ran, facts.audit(ran.span), facts.blobs
     if why := problem():
         raise ProjectError.no_isolation(why)
-    with _sandbox(archive, store, kept) as sandbox:
+    with _sandbox(archive, root, store, kept) as sandbox:
         isolated: Run = sandbox.run
         with _masked(command.umask):
             ran = run(command.program, command.cwd, command.environ, draft, isolated, show=show, stdin=stdin)
@@ -333,14 +335,19 @@ def _run(
 
 
 @contextmanager
-def _sandbox(archive: Archive, store: Store, kept: Kept) -> Iterator[Sandbox]:
+def _sandbox(archive: Archive, root: Path, store: Store, kept: Kept) -> Iterator[Sandbox]:
     try:
         archive.cache.mkdir(exist_ok=True)
         with tempfile.TemporaryDirectory(
             dir=archive.cache, prefix=".run-", ignore_cleanup_errors=True
         ) as folder:
             yield Sandbox(
-                kept.content, store, archive.cache, Path(folder), network=bool(kept.command.network)
+                kept.content,
+                store,
+                archive.cache,
+                Path(folder),
+                network=bool(kept.command.network),
+                ignore=[str(root / ".provcrt")],
             )
     except OSError as cause:
         raise ProjectError.cannot_write(archive.cache, cause) from cause

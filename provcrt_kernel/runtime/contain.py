@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import os
 import stat
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,6 +52,7 @@ def contain(
     *,
     folders: Iterable[str],
     further: Iterable[Package] = (),
+    listed: Mapping[str, str] = {},
 ) -> Contained:
     """Keep what a run read and wrote.
 
@@ -67,13 +68,15 @@ def contain(
         Folders that must be there: the working directory, the home folder.
     further : iterable of Package
         Packages to keep although nothing of them was touched.
+    listed : mapping of str to str
+        Packages that the user asks for, and where.
 
     Raises
     ------
     StoreError, OSError
         Where it cannot be kept.
     """
-    return _Containing(span, store, scratch).whole(folders, further)
+    return _Containing(span, store, scratch).whole(folders, further, listed)
 
 
 class _Containing:
@@ -84,9 +87,12 @@ class _Containing:
         self._store = store
         self._scratch = scratch
         self._facts = Facts(store)
+        self._problems: list[str] = []
         self._accesses = [each for each in span.accesses if not each.path.startswith(NOWHERE)]
 
-    def whole(self, folders: Iterable[str], further: Iterable[Package]) -> Contained:
+    def whole(
+        self, folders: Iterable[str], further: Iterable[Package], listed: Mapping[str, str]
+    ) -> Contained:
         """Make it."""
         there = [each for each in self._accesses if each.first is not None]
         files = [
@@ -96,9 +102,13 @@ class _Containing:
         ]
         owned = owners(files)
         used = {owned[each.path] for each in there if each.path in owned and (each.read or each.executed)}
-        packs = [self._pack(package) for package in sorted(used | set(further))]
-        self._facts.blobs.update(each.digest for each in packs if each)
-        whole = {each.package for each in packs if each}
+        attempts = [self._pack(package) for package in sorted(used | set(further))]
+        packs = [each for each in attempts if each is not None]
+        whole = {each.package: number for number, each in enumerate(packs)}
+        inside = {path: whole[package] for path, package in owned.items() if package in whole}
+        self._facts = Facts(self._store, owned=inside.keys())
+        self._facts.problems += self._problems
+        self._facts.blobs.update(each.digest for each in packs)
         audit = self._facts.audit(self._span)
         facts = {fact.path: fact for fact in audit.files}
         entries: list[Entry] = []
@@ -107,13 +117,15 @@ class _Containing:
             fact = facts.get(access.path)
             if fact is None:
                 continue
-            if owned.get(access.path) not in whole:
+            if access.path not in inside:
                 mine = not self._is_system(access)
                 (entries if mine else system).extend(self._entries(access, fact, mine))
         content = Content(
             entries=tuple(_unique(entries)),
             system=tuple(_unique(system)),
-            packs=tuple(each for each in packs if each),
+            packs=tuple(packs),
+            owned=inside,
+            listed=dict(listed),
             folders=tuple(sorted({*folders, *self._written_in()})),
         )
         return Contained(audit, content, frozenset(self._facts.blobs))
@@ -122,7 +134,7 @@ class _Containing:
         try:
             return packed(package, self._store, self._scratch)
         except (OSError, ValueError) as cause:
-            self._facts.problems.append(f"the package {package.name} could not be kept whole: {cause}")
+            self._problems.append(f"the package {package.name} could not be kept whole: {cause}")
             return None
 
     # What it means for the container

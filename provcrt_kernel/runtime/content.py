@@ -70,18 +70,29 @@ class Content(msgspec.Struct, frozen=True, omit_defaults=True):
         Packages.
     folders : tuple of str
         Folders that must be there and can be written to: where the run worked and wrote.
+    owned : dict of str to int
+        Of the files that the run touched, those of packages: the number of each one's in `packs`.
+    listed : dict of str to str
+        Packages that the user asks for, by their name as PEP 503 compares it, and where.
     """
 
     entries: tuple[Entry, ...] = ()
     system: tuple[Entry, ...] = ()
     packs: tuple[Packed, ...] = ()
     folders: tuple[str, ...] = ()
+    owned: dict[str, int] = {}
+    listed: dict[str, str] = {}
 
     @property
     def blobs(self) -> set[str]:
         """The digests that it refers to."""
         files = {entry.digest for entry in (*self.entries, *self.system) if entry.digest}
         return files | {each.digest for each in self.packs}
+
+    @property
+    def owners(self) -> dict[str, Package]:
+        """The package of each file that the run touched, where it has one."""
+        return {path: self.packs[n].package for path, n in self.owned.items() if 0 <= n < len(self.packs)}
 
     @property
     def size(self) -> int:

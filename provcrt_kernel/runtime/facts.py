@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from provcrt_kernel.provenance.audit import Audit, Kind, Touched
 from provcrt_kernel.store import Store, digest_file
@@ -26,6 +26,8 @@ class Facts:
         Where the path of a run is to be found here.
     known : mapping of str to (str or None), optional
         The digests of all files that the run could read, where they are known before.
+    owned : collection of str
+        Paths whose content is kept otherwise, with their packages.
 
     Attributes
     ----------
@@ -40,9 +42,11 @@ class Facts:
         store: Store,
         place: Callable[[str], str] = str,
         known: Mapping[str, str | None] | None = None,
+        owned: Collection[str] = (),
     ) -> None:
         self._store = store
         self._known = known
+        self._owned = owned
         self._place = place
         self.blobs: set[str] = set()
         self.problems: list[str] = []
@@ -113,6 +117,10 @@ class Facts:
             now = look(self._place(access.path))
             if now is None or (now.st_size, now.st_mtime_ns) != (first.size, first.mtime_ns):
                 self.problems.append(f"{access.path} was changed by somebody else while it was used")
+            if access.path in self._owned:
+                with contextlib.suppress(OSError):
+                    return digest_file(access.path)
+                return None
             return self._keep(self._place(access.path))
         digest = access.before_digest
         if digest is None or not wanted or self._known is not None:

@@ -10,6 +10,7 @@ import ast
 import os
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from provcrt_kernel.provenance.owners import Package, modules, python_packages
@@ -79,23 +80,40 @@ def programs(span: Span) -> list[str]:
     ]
 
 
-def further_packages(span: Span, cwd: str) -> list[Package]:
-    """Return the installed Python packages that a run's files ask for.
+@dataclass(frozen=True)
+class AskedFor:
+    """What a run's files ask for.
+
+    Attributes
+    ----------
+    packages : tuple of Package
+        The installed Python packages among it.
+    where : dict of str to str
+        By a package's name as PEP 503 compares it, what names it.
+    """
+
+    packages: tuple[Package, ...]
+    where: dict[str, str]
+
+
+def asked_for(span: Span, cwd: str) -> AskedFor:
+    """Return what the files of a run ask for.
 
     Parameters
     ----------
     span : Span
         What the run did.
     cwd : str
-        Where it ran.
+        Where it ran: lists are looked for there.
     """
-    own = programs(span)
-    wanted = set(named_in(Path(cwd)))
-    tops = imported_by(own)
+    where = named_in(Path(cwd))
+    tops = imported_by(programs(span))
     found: dict[Package, None] = {}
     for site in {match[1] for each in span.accesses if each.first and (match := _SITE.match(each.path))}:
         installed = python_packages(site)
         names = modules(site) if tops else {}
-        chosen = wanted | {normal(names[top]) for top in tops if top in names}
-        found |= dict.fromkeys(installed[name] for name in sorted(chosen & installed.keys()))
-    return list(found)
+        for top, program in tops.items():
+            if top in names:
+                where.setdefault(normal(names[top]), f"an import of {os.path.basename(program)}")
+        found |= dict.fromkeys(installed[name] for name in sorted(where.keys() & installed.keys()))
+    return AskedFor(tuple(found), where)

@@ -9,13 +9,16 @@ from typing import Self
 
 from prov.model import ProvDocument
 
-from provcrt_kernel.provenance.document import Activity, execution_document
+from provcrt_kernel.provenance.document import execution_document
 from provcrt_kernel.provenance.files import FileVersion
-from provcrt_kernel.runtime import commands, notebooks
+from provcrt_kernel.runtime import commands, commit, detail, notebooks
 from provcrt_kernel.runtime.archive import Archive, nearest
+from provcrt_kernel.runtime.commands import Kept
 from provcrt_kernel.runtime.errors import ProjectError
 from provcrt_kernel.runtime.execution import CellRun, Execution, Repetition
+from provcrt_kernel.runtime.given import substituted
 from provcrt_kernel.runtime.run import KERNEL
+from provcrt_kernel.store import Collected
 
 
 def _nothing(cell: CellRun) -> None:
@@ -174,6 +177,99 @@ class Project:
             self._archive, self.root, reference, isolation=isolation, show=show, output=output
         )
 
+    def given(
+        self, id: str, values: Sequence[str], places: Sequence[str] = (), *, show: bool = True
+    ) -> Execution:
+        """Run an execution's container with other arguments or data, as a new execution related to it.
+
+        Parameters
+        ----------
+        id : str
+            Such as ``e1``.
+        values, places : sequence of str
+            See `given.substituted`.
+        show : bool
+            Pass its output on to ours.
+
+        Raises
+        ------
+        ProjectError, StoreError
+            Where they do not fit, or it cannot be run.
+        """
+        with self._archive.store() as store:
+            kept, changes = substituted(Kept.load(self.show(id), store), values, places, store)
+        return commands.modify(
+            self._archive, self.root, kept, relation="given", changes=tuple(changes), show=show
+        )
+
+    def checkout(self, id: str, folder: Path | None = None) -> tuple[Path, int]:
+        """Lay the user's files of an execution out in a folder, to be edited and committed.
+
+        Returns
+        -------
+        Path
+            The folder, by default one of the execution's name.
+        int
+            How many files.
+
+        Raises
+        ------
+        ProjectError, StoreError
+            Where it cannot be done.
+        """
+        folder = (folder or Path(id)).absolute()
+        with self._archive.store() as store:
+            return folder, commit.checkout(self._archive, Kept.load(self.show(id), store), folder, store)
+
+    def commit(self, id: str | None = None, *, show: bool = True) -> Execution:
+        """Run an execution with the files as they were edited, as a new execution related to it.
+
+        Parameters
+        ----------
+        id : str, optional
+            By default what is checked out, else the latest execution of a command.
+        show : bool
+            Pass its output on to ours.
+
+        Raises
+        ------
+        ProjectError, StoreError
+            Where nothing was edited, or it cannot be run.
+        """
+        executions = {each.id: each for each in self.list()}
+        out = commit.checked_out(self._archive)
+        if id is None:
+            latest = [each.id for each in executions.values() if each.command is not None]
+            id = out.id if out and out.id in executions else latest[-1] if latest else "e1"
+        folder = Path(out.folder) if out and out.id == id and Path(out.folder).is_dir() else None
+        with self._archive.store() as store:
+            family = commit.lineage(self.show(id), executions)
+            kept = [Kept.load(each, store) for each in family]
+            edited = commit.edited(kept[0], folder, commit.left_by(kept), store)
+        return commands.modify(
+            self._archive, self.root, edited.kept, relation="commit", changes=edited.changes, show=show
+        )
+
+    def remove(self, id: str) -> Collected:
+        """Remove an execution and its repetitions, and free what only they needed.
+
+        Raises
+        ------
+        ProjectError, StoreError
+            Where there is none, or it cannot be removed.
+        """
+        with self._archive.store() as store:
+            self._archive.remove(id, store)
+            return store.collect()
+
+    def detail(self, id: str) -> detail.Detail:
+        """Return every file of an execution, classified, with its package; ProjectError where there is none."""
+        execution = self.show(id)
+        if execution.command is None:
+            return detail.of_notebook(execution)
+        with self._archive.store() as store:
+            return detail.of_command(Kept.load(execution, store))
+
     def show(self, id: str) -> Execution:
         """Return an execution; ProjectError where there is none with this id."""
         return self._archive.execution(id)
@@ -189,24 +285,17 @@ class Project:
     def document(self, id: str) -> ProvDocument:
         """Return an execution as a W3C PROV document; ProjectError where there is none with this id."""
         execution = self.show(id)
-        assert execution.notebook is not None
+        notebook = execution.notebook
+        if execution.command is None:
+            activities = [detail.activity_of_cell(cell) for cell in execution.cells]
+        else:
+            with self._archive.store() as store:
+                activities = detail.activities_of_command(Kept.load(execution, store))
         return execution_document(
             id,
-            notebook=FileVersion(str(self.root / execution.notebook.path), execution.notebook.digest),
+            notebook=FileVersion(str(self.root / notebook.path), notebook.digest) if notebook else None,
             user=execution.user,
-            activities=[_activity(cell) for cell in execution.cells],
+            activities=activities,
             environment={"python": execution.environment.python, "platform": execution.environment.platform},
             root=self.root,
         )
-
-
-def _activity(cell: CellRun) -> Activity:
-    return Activity(
-        number=cell.number,
-        cell=cell.cell,
-        started=cell.started,
-        ended=cell.started + cell.seconds,
-        used=cell.files_read,
-        generated=cell.files_written,
-        attributes={"status": cell.status, "reason": cell.reason, "volatile": ", ".join(cell.volatile)},
-    )

@@ -107,6 +107,8 @@ class Sandbox:
         An empty folder, for what the runs in it change.
     network : bool
         Let it reach the network.
+    ignore : sequence of str
+        Paths that are nobody's input, as `trace.attach` takes them.
 
     Attributes
     ----------
@@ -127,10 +129,12 @@ class Sandbox:
         folder: Path,
         *,
         network: bool = False,
+        ignore: Sequence[str] = (),
     ) -> None:
         self.root = folder / "root"
         self.root.mkdir()
         self._network = network
+        self._ignore = tuple(ignore)
         self._content = content
         system = system_root(content, store, cache)
         lost = lay(content.entries, self.root, from_store(store), private=True)
@@ -176,7 +180,7 @@ class Sandbox:
             child = os.fork()
             if child == 0:
                 os.close(reader)
-                _inside(pid, writer, lambda: run_traced(argv, cwd=cwd, env=environ))
+                _inside(pid, writer, lambda: run_traced(argv, cwd=cwd, env=environ, ignore=self._ignore))
             os.close(writer)
             with open(reader, "rb") as file, _passing(child):
                 data = file.read()

@@ -1,0 +1,186 @@
+"""Change the files of one execution: `checkout` lays them out, `commit` runs what was edited as a new execution.
+
+Without a checkout the files are edited where the execution found them. What the run itself left there is no edit.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import msgspec
+
+from provcrt_kernel.runtime.archive import Archive, write
+from provcrt_kernel.runtime.commands import Kept
+from provcrt_kernel.runtime.content import Entry, from_store, lay
+from provcrt_kernel.runtime.errors import ProjectError
+from provcrt_kernel.runtime.execution import Execution
+from provcrt_kernel.runtime.given import host_file, with_entries
+from provcrt_kernel.store import Store, digest_file
+
+_PROGRAMS = (
+    ".py",
+    ".sh",
+    ".r",
+    ".R",
+    ".jl",
+    ".pl",
+    ".rb",
+    ".js",
+    ".c",
+    ".cpp",
+    ".h",
+    ".toml",
+    ".yml",
+    ".yaml",
+    ".ini",
+    ".cfg",
+)
+_OTHERS = "elsewhere"  # in a checkout: the files from outside of the working directory
+_SHOWN = 40  # lines of a diff
+
+
+class Checkout(msgspec.Struct, frozen=True):
+    """What is checked out: an execution, and the folder with its files."""
+
+    id: str
+    folder: str
+
+
+@dataclass(frozen=True)
+class Edited:
+    """What was edited: the execution with its new content, and a line for each change, with its diff."""
+
+    kept: Kept
+    changes: tuple[str, ...]
+
+
+def checked_out(archive: Archive) -> Checkout | None:
+    """Return what is checked out, or None."""
+    try:
+        return msgspec.json.decode((archive.folder / "checkout").read_bytes(), type=Checkout)
+    except (OSError, msgspec.MsgspecError):
+        return None
+
+
+def checkout(archive: Archive, kept: Kept, folder: Path, store: Store) -> int:
+    """Lay the user's files of an execution out in a folder; return how many.
+
+    Raises
+    ------
+    ProjectError
+        Where the folder is in use, or the content is lost.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ProjectError.usage(f"{folder} is not empty", "give another folder")
+    files = [entry for entry in kept.content.entries if entry.kind in ("file", "link")]
+    moved = [
+        msgspec.structs.replace(entry, path="/" + _inner(entry.path, kept.command.cwd)) for entry in files
+    ]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lost = lay(moved, folder, from_store(store), private=True)
+    except OSError as cause:
+        raise ProjectError.cannot_write(folder, cause) from cause
+    if lost:
+        raise ProjectError.content_lost(lost)
+    state = Checkout(kept.execution.id, str(folder.absolute()))
+    write(archive.folder / "checkout", msgspec.json.encode(state))
+    return len(files)
+
+
+def edited(kept: Kept, folder: Path | None, known: Mapping[str, set[str]], store: Store) -> Edited:
+    """Return an execution with the files as they are now.
+
+    Parameters
+    ----------
+    kept : Kept
+    folder : Path or None
+        Where it is checked out; None where the files are edited in place.
+    known : mapping of str to set of str
+        Contents that runs left in each path, which are no edits.
+    store : Store
+        Where new contents go.
+
+    Raises
+    ------
+    ProjectError
+        Where nothing was edited.
+    """
+    cwd = kept.command.cwd
+    added, gone, changes = [], [], []
+    paths = {}
+    for entry in kept.content.entries:
+        if entry.kind == "file" and entry.digest:
+            paths[entry.path] = folder / _inner(entry.path, cwd) if folder else Path(entry.path)
+    for path, place in paths.items():
+        entry = next(each for each in kept.content.entries if each.path == path)
+        if not place.is_file():
+            gone.append(path)
+            changes.append(f"{path} was removed")
+            continue
+        digest = digest_file(place)
+        if digest == entry.digest or (folder is None and digest in known.get(path, ())):
+            continue
+        added.append(host_file(place, path, store))
+        changes.append(_change(path, entry, place, store))
+    for place in sorted((folder or Path(cwd)).rglob("*") if folder else _programs(Path(cwd))):
+        path = _outer(place, folder, cwd) if folder else str(place)
+        if path not in paths and place.is_file() and path not in known:
+            added.append(host_file(place, path, store))
+            changes.append(f"{path} is new")
+    if not changes:
+        raise ProjectError.nothing_to_commit(kept.execution.id)
+    return Edited(replace(kept, content=with_entries(kept.content, added, gone)), tuple(changes))
+
+
+def left_by(executions: list[Kept]) -> dict[str, set[str]]:
+    """Return the contents of each path that runs found or left there."""
+    found: dict[str, set[str]] = {}
+    for kept in executions:
+        for fact in kept.audit.files:
+            if fact.kind == "file":
+                found.setdefault(fact.path, set()).update(filter(None, (fact.before, fact.after)))
+    return found
+
+
+def lineage(execution: Execution, executions: Mapping[str, Execution]) -> list[Execution]:
+    """Return an execution and those that it came from."""
+    found = [execution]
+    while (parent := found[-1].parent) and parent in executions:
+        found.append(executions[parent])
+    return found
+
+
+def _programs(folder: Path) -> list[Path]:
+    return [path for path in folder.glob("*") if path.suffix in _PROGRAMS]
+
+
+def _inner(path: str, cwd: str) -> str:
+    """Return where a file is in a checkout."""
+    inside = path.startswith(cwd.rstrip("/") + "/")
+    return os.path.relpath(path, cwd) if inside else f"{_OTHERS}{path}"
+
+
+def _outer(place: Path, folder: Path, cwd: str) -> str:
+    """Return the path that a file of a checkout stands for."""
+    inner = str(place.relative_to(folder))
+    return inner.removeprefix(_OTHERS) if inner.startswith(f"{_OTHERS}/") else os.path.join(cwd, inner)
+
+
+def _change(path: str, entry: Entry, place: Path, store: Store) -> str:
+    """Return what became of a file, with its diff where it is text."""
+    old = store.get(entry.digest) if entry.digest and entry.size < 1 << 20 else None
+    try:
+        texts = old.decode() if old is not None else None, place.read_text()
+    except UnicodeDecodeError:
+        texts = None, ""
+    if texts[0] is None:
+        return f"{path} was changed"
+    lines = difflib.unified_diff(
+        texts[0].splitlines(), texts[1].splitlines(), "before", "after", n=1, lineterm=""
+    )
+    return "\n".join([f"{path} was changed", *list(lines)[:_SHOWN]])

@@ -1,0 +1,143 @@
+"""All that can be told of the files of an execution: classes, lineage, provenance, what has to be installed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from provcrt_kernel.provenance.classify import CLASSES, Classified, classify
+from provcrt_kernel.provenance.document import Activity
+from provcrt_kernel.provenance.files import FileVersion, parts
+from provcrt_kernel.provenance.merkle import shown
+from provcrt_kernel.provenance.packages import normal
+from provcrt_kernel.runtime.commands import Kept
+from provcrt_kernel.runtime.execution import CellRun, Execution
+from provcrt_kernel.trace import Process
+
+_ORDER = {name: number for number, name in enumerate(CLASSES)}
+
+
+class PackageUse(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A package that a run needed: how many of its files it touched, and where the user asks for it."""
+
+    manager: str
+    name: str
+    version: str
+    files: int
+    asked_for: str = ""
+
+
+class Detail(msgspec.Struct, frozen=True):
+    """The files of an execution, classified, and the packages that they belong to."""
+
+    files: tuple[Classified, ...]
+    packages: tuple[PackageUse, ...]
+    left_out: tuple[str, ...] = ()
+
+
+def of_command(kept: Kept) -> Detail:
+    """Return the details of a run of a command."""
+    system = {entry.path for entry in kept.content.system}
+    files = classify(kept.audit.files, kept.content.owners, kept.content.listed, system)
+    return Detail(
+        tuple(sorted(files, key=lambda each: (_ORDER[each.kind], each.path))),
+        tuple(_packages(kept, files)),
+        kept.command.left_out,
+    )
+
+
+def _packages(kept: Kept, files: Sequence[Classified]) -> list[PackageUse]:
+    counts: dict[object, int] = {}
+    for each in files:
+        counts[each.package] = counts.get(each.package, 0) + 1
+    return [
+        PackageUse(
+            each.package.manager,
+            each.package.name,
+            each.package.version,
+            counts.get(each.package, 0),
+            kept.content.listed.get(normal(each.package.name), ""),
+        )
+        for each in kept.content.packs
+    ]
+
+
+def of_notebook(execution: Execution) -> Detail:
+    """Return the details of a run of a notebook: what its cells read and wrote."""
+    cells = execution.cells
+    versions = {file.path: file.digest for cell in cells for file in (*cell.files_read, *cell.files_written)}
+    names = {"input": "input", "intermediate": "transient", "output": "output"}
+    why = {
+        "input": "read by a cell",
+        "intermediate": "written by one cell, read by another",
+        "output": "left by a cell",
+    }
+    found = parts((cell.files_read, cell.files_written) for cell in cells)
+    files = [
+        msgspec.convert(
+            {"path": path, "kind": names[part], "why": why[part], "digest": versions.get(path)}, Classified
+        )
+        for path, part in found.items()
+    ]
+    packages = [
+        PackageUse("pip", name, version, 0) for name, version in execution.environment.packages.items()
+    ]
+    return Detail(tuple(sorted(files, key=lambda each: (_ORDER[each.kind], each.path))), tuple(packages))
+
+
+def activities_of_command(kept: Kept) -> list[Activity]:
+    """Return the processes of a run as activities; files are told of the first, for all that it started."""
+    execution, audit = kept.execution, kept.audit
+    used = [
+        FileVersion(fact.path, fact.before)
+        for fact in audit.files
+        if fact.kind == "file" and (fact.read or fact.executed)
+    ]
+    made = [
+        FileVersion(fact.path, fact.after) for fact in audit.files if fact.kind == "file" and fact.written
+    ]
+    end = execution.started + execution.seconds
+    numbers: dict[int, int] = {}
+    found = []
+    for number, process in enumerate(audit.processes or (_unseen(kept),), 1):
+        first = number == 1
+        found.append(
+            Activity(
+                number=number,
+                cell="",
+                label=shown(process),
+                started=process.started,
+                ended=process.ended or end,
+                used=used if first else (),
+                generated=made if first else (),
+                starter=numbers.get(process.parent, 0 if first else 1),
+                attributes={
+                    "exe": process.exe,
+                    "cwd": process.cwd,
+                    "pid": str(process.pid),
+                    "status": str(kept.command.status) if first else "",
+                },
+            )
+        )
+        numbers[process.pid] = number
+    return found
+
+
+def _unseen(kept: Kept) -> Process:
+    """Return the process of a run that could not be traced."""
+    command, execution = kept.command, kept.execution
+    return Process(0, 0, command.argv, command.cwd, "", execution.started)
+
+
+def activity_of_cell(cell: CellRun) -> Activity:
+    """Return a cell as an activity."""
+    return Activity(
+        number=cell.number,
+        cell=cell.cell,
+        started=cell.started,
+        ended=cell.started + cell.seconds,
+        used=cell.files_read,
+        generated=cell.files_written,
+        attributes={"status": cell.status, "reason": cell.reason, "volatile": ", ".join(cell.volatile)},
+    )
