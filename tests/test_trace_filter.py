@@ -64,7 +64,10 @@ def test_every_number(tables: Machine) -> None:
     ("name", "arguments", "seen"),
     [
         ("clone", (CLONE_THREAD | 0x100,), False),
-        ("clone", (0x11,), True),
+        ("clone", (0x11,), False),
+        ("clone", (0x20011,), True),
+        ("clone", (0x211,), True),
+        ("clone", (0x10000 | 0x200,), False),
         ("newfstatat", (3, 0, 0, AT_EMPTY_PATH), False),
         ("newfstatat", (AT_FDCWD, 0, 0, AT_EMPTY_PATH), True),
         ("newfstatat", (3, 0, 0, 0), True),

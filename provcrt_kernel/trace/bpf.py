@@ -70,8 +70,16 @@ def _low(argument: int) -> int:
 
 def _leaf(call: c.Call, notify: Line) -> list[Line]:
     allow = _ret(ALLOW)
-    if call.quiet == "thread":
-        return [(_LOAD, 0, 0, _low(0)), (_JSET, 0, 1, c.CLONE_THREAD), allow, notify]
+    if call.quiet == "plain":
+        # children are found at barriers: a notice could make fork fail with EINTR, which no program expects
+        names = c.CLONE_NEWNS | c.CLONE_FS
+        return [
+            (_LOAD, 0, 0, _low(0)),
+            (_JSET, 1, 0, c.CLONE_THREAD),
+            (_JSET, 1, 0, names),
+            allow,
+            notify,
+        ]
     if (
         call.quiet == "empty_path"
     ):  # the common fstat; relative to the working directory it is a path after all

@@ -9,7 +9,7 @@ from __future__ import annotations
 import platform
 from dataclasses import dataclass
 
-CLONE_THREAD = 0x10000
+CLONE_THREAD, CLONE_NEWNS, CLONE_FS = 0x10000, 0x20000, 0x200
 AT_FDCWD = 0xFFFFFF9C  # the low 32 bits of -100
 AT_EMPTY_PATH = 0x1000
 AT_SYMLINK_NOFOLLOW = 0x100
@@ -33,7 +33,7 @@ class Call:
     path, dir, flags : int or None
         Which argument is the path, the directory descriptor, the flags.
     quiet : str or None
-        When the filter lets it pass unseen: ``thread``, ``empty_path``, ``no_address``, ``malloc``,
+        When the filter lets it pass unseen: ``plain``, ``empty_path``, ``no_address``, ``malloc``,
         ``program`` (each is explained in `bpf`).
     fixed : int
         The flags of a call that has no argument for them.
@@ -116,10 +116,7 @@ CALLS = (
     Call("fchdir", 81, 50, "fchdir"),
     Call("execve", 59, 221, "exec", 0),
     Call("execveat", 322, 281, "exec", 1, 0, 4),
-    Call("clone", 56, 220, "fork", quiet="thread"),
-    Call("clone3", 435, 435, "clone3"),
-    Call("fork", 57, None, "fork"),
-    Call("vfork", 58, None, "fork"),
+    Call("clone", 56, 220, "fork", quiet="plain"),
     Call("exit", 60, 93, "exit"),
     Call("exit_group", 231, 94, "exit_group"),
     Call("connect", 42, 203, "connect"),
@@ -137,10 +134,12 @@ CALLS = (
     Call("open_by_handle_at", 304, 265, "escape"),
     Call("setns", 308, 268, "escape"),
     Call("unshare", 272, 97, "unshare"),
+    Call("seccomp", 317, 277, "seccomp"),
 )
 
-REFUSED = {"x86_64": {"io_uring_setup": 425}, "aarch64": {"io_uring_setup": 425}}
-"""Calls that bypass a filter; answered ENOSYS, so that programs fall back."""
+_REFUSED = {"io_uring_setup": 425, "clone3": 435}
+REFUSED = {"x86_64": _REFUSED, "aarch64": _REFUSED}
+"""Calls answered ENOSYS, so that programs fall back: io_uring bypasses a filter, and clone3 hides its flags from it."""
 
 FOREIGN = {
     "x86_64": (0x40000003, (2, 5, 11, 120, 190, 252, 295)),

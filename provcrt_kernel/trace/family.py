@@ -39,6 +39,8 @@ class Family:
         Who died since the span began.
     serial : int
         The number of the span that is open; 0 between spans.
+    adopter : int
+        Pid of the process whose children orphans become.
     """
 
     def __init__(self, kernel: int) -> None:
@@ -47,7 +49,7 @@ class Family:
         self.threads: dict[int, Task] = {}
         self.buried: list[Task] = []
         self.serial = 0
-        self._forks = 0
+        self.adopter = os.getpid()
         self.adopted: Callable[[Task], None] = lambda task: None
 
     def task(self, tid: int) -> Task:
@@ -67,20 +69,14 @@ class Family:
         if mother is not None:
             task.foreign, task.guests = mother.foreign, mother.guests
         self.tasks[pid] = task
-        self._forks -= not own
         self.adopted(task)
         return task
 
-    def forked(self) -> None:
-        """Note that somebody is about to have a child, whose number is not known yet."""
-        self._forks += 1
-
     def find_children(self) -> None:
         """Meet children that have made no call yet, so that they are known to be of the span that ends here."""
-        if self._forks > 0:
-            for pid, parent in unborn(set(self.tasks)):
-                self._meet(pid, parent)
-            self._forks = 0
+        alive = {pid for pid, task in self.tasks.items() if task.ended is None}
+        for pid, parent in unborn(alive | {self.adopter}, set(self.tasks)):
+            self._meet(pid, parent)
 
     def executes(self, task: Task, argv: tuple[bytes, ...], cwd: bytes, exe: bytes) -> None:
         """Note that a process is about to run another program, in which it has one thread and new memory."""

@@ -208,7 +208,7 @@ class Supervisor:
         for spans in (self._own, *self._guests):
             spans.hide(rundir)
         house = self._own.family.task(state_of(task.pid)[1])
-        guest.house = house.pid
+        guest.house = guest.family.adopter = house.pid
         for member in (task, house):
             member.guests += (guest,)
         self._guests.append(guest)

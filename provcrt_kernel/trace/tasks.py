@@ -6,6 +6,7 @@ changed it. Sources: proc(5), seccomp_unotify(2).
 
 from __future__ import annotations
 
+import contextlib
 import os
 import struct
 import time
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 PAGE = 4096
 _LONGEST = 4096  # PATH_MAX
 _ARGUMENTS = 4096
+_LISTED = os.path.exists(f"/proc/self/task/{os.getpid()}/children")
 _NAME = 160  # characters
 
 
@@ -214,6 +216,15 @@ def process_of(tid: int) -> tuple[int, int]:
     return int(fields.get(b"Tgid", 0)), int(fields.get(b"PPid", 0))
 
 
+def no_new_privileges(pid: int) -> bool:
+    """Say whether a process can gain no privileges by executing a program (prctl(2))."""
+    try:
+        with open(f"/proc/{pid}/status", "rb") as file:
+            return b"\nNoNewPrivs:\t1\n" in file.read()
+    except OSError:
+        return False
+
+
 def image_now(pid: int) -> Image:
     """Return the program that a process runs, as /proc tells it."""
     try:
@@ -225,23 +236,28 @@ def image_now(pid: int) -> Image:
     return Image(argv, readlink(b"/proc/%d/cwd" % pid), readlink(b"/proc/%d/exe" % pid), time.time())
 
 
-def unborn(known: set[int]) -> list[tuple[int, int]]:
-    """Return (pid, parent) of running children, at any depth, of known processes that are not known yet."""
-    parents: dict[int, int] = {}
-    for entry in os.listdir("/proc"):
-        if entry.isdigit() and int(entry) not in known:
-            state, parent = state_of(int(entry))
-            if state:
-                parents[int(entry)] = parent
+def unborn(parents: set[int], known: set[int]) -> list[tuple[int, int]]:
+    """Return (pid, parent) of the children of some processes, at any depth, that are not known yet."""
     found: list[tuple[int, int]] = []
-    grown = True
-    seen = set(known)
-    while grown:
-        grown = False
-        for pid, parent in list(parents.items()):
-            if parent in seen:
+    waiting = list(parents)
+    seen = known | parents
+    while waiting:
+        parent = waiting.pop()
+        for pid in _children(parent):
+            if pid not in seen:
                 seen.add(pid)
+                waiting.append(pid)
                 found.append((pid, parent))
-                del parents[pid]
-                grown = True
+    return found
+
+
+def _children(pid: int) -> list[int]:
+    """Return the children of a process (proc_tid_children(5)); where Linux does not list them, all are looked through."""
+    if not _LISTED:
+        return [int(name) for name in os.listdir("/proc") if name.isdigit() and state_of(int(name))[1] == pid]
+    found: list[int] = []
+    with contextlib.suppress(OSError):
+        for tid in os.listdir(f"/proc/{pid}/task"):
+            with contextlib.suppress(OSError), open(f"/proc/{pid}/task/{tid}/children", "rb") as file:
+                found += map(int, file.read().split())
     return found

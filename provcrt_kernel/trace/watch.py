@@ -17,7 +17,7 @@ from provcrt_kernel.trace import network
 from provcrt_kernel.trace.barriers import CALL
 from provcrt_kernel.trace.files import Files, follows
 from provcrt_kernel.trace.paths import look
-from provcrt_kernel.trace.tasks import Task, readlink
+from provcrt_kernel.trace.tasks import Task, no_new_privileges, readlink
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -31,10 +31,7 @@ Notice = tuple[int, ...]  # as `notify.NOTICE` unpacks it
 ARGS = 6  # where the arguments start in a notice
 TID = 1
 
-_ALWAYS = frozenset(
-    ("exec", "fork", "clone3", "exit", "exit_group", "chdir", "fchdir", "unshare", "escape", "map")
-)
-_CLONE_NEWNS, _CLONE_FS = 0x20000, 0x200
+_ALWAYS = frozenset(("exec", "fork", "exit", "exit_group", "chdir", "fchdir", "unshare", "escape", "map"))
 _IN_ROOT = 0x10
 _INSECURE = (
     4  # GRND_INSECURE: what asks for it wants seeds of hash tables (Rust's standard library), not numbers
@@ -49,6 +46,7 @@ class Open:
     def __init__(self, serial: int, name: str, quiet: Quiet, keep: bytes = b"") -> None:
         self.serial = serial
         self.name = name
+        self.started = time.time()
         self.files = Files(quiet, keep)
         self.entropy = 0
         self.endpoints: dict[Endpoint, None] = {}
@@ -275,7 +273,7 @@ class Watch:
             return
         found = look(path)
         if found is not None and found.st_mode & (stat.S_ISUID | stat.S_ISGID):
-            self.problem(f"{os.fsdecode(path)} runs as another user: what it does may be hidden")
+            self.problem(f"{os.fsdecode(path)} {_privileged(task.pid)}")
         if self.span is not None and task.born == self.span.serial:
             self.span.entropy -= task.reseeded  # of a generator that is gone with this image
         task.reseeded = 0
@@ -283,21 +281,9 @@ class Watch:
         self._family.executes(task, argv, task.cwd(notice[TID]), path)
 
     def _do_fork(self, notice: Notice, task: Task, call: c.Call) -> None:
-        self._forks(task, notice[ARGS] if call.quiet else 0)  # fork and vfork have no arguments
-
-    def _do_clone3(self, notice: Notice, task: Task, call: c.Call) -> None:
-        flags = task.peek(notice[ARGS], 8)
-        if len(flags) == 8:
-            self._forks(task, struct.unpack("=Q", flags)[0])
-
-    def _forks(self, task: Task, flags: int) -> None:
-        if flags & c.CLONE_THREAD:
-            return
-        if flags & _CLONE_FS:
-            task.unsettled = -1
-        if flags & _CLONE_NEWNS:
-            self._escapes(task)
-        self._family.forked()
+        self._do_unshare(
+            notice, task, call
+        )  # the filter lets other children pass; they are found at the barriers
 
     def _do_exit(self, notice: Notice, task: Task, call: c.Call) -> None:
         self._family.thread_ends(notice[TID])
@@ -306,9 +292,9 @@ class Watch:
         task.ended = time.time()
 
     def _do_unshare(self, notice: Notice, task: Task, call: c.Call) -> None:
-        if notice[ARGS] & _CLONE_NEWNS:
+        if notice[ARGS] & c.CLONE_NEWNS:
             self._escapes(task)
-        if notice[ARGS] & _CLONE_FS:
+        if notice[ARGS] & c.CLONE_FS:
             task.unsettled = -1
 
     def _do_escape(self, notice: Notice, task: Task, call: c.Call) -> None:
@@ -320,6 +306,13 @@ class Watch:
                 self.blind = f"process {task.name()} mounts a file system of its own (FUSE)"
                 self.problem(self.blind)
         self._escapes(task)
+
+    def _do_seccomp(self, notice: Notice, task: Task, call: c.Call) -> None:
+        if (
+            notice[ARGS] == 1 and notice[ARGS + 1] & 8
+        ):  # it gets EBUSY, unless we trace by ptrace: then calls go there
+            task.foreign = True
+            self.problem(f"process {task.name()} asks for a listener of its own, which may hide calls")
 
     def _escapes(self, task: Task) -> None:
         task.foreign = True
@@ -368,6 +361,13 @@ class Watch:
             if found is None:
                 return  # nobody there: that is all there is to know
         self.span.endpoints[network.owned(peer, self._family.tasks, bound=bound)] = None
+
+
+def _privileged(pid: int) -> str:
+    """Say what becomes of a setuid or setgid program that a process executes (execve(2))."""
+    if no_new_privileges(pid):
+        return "is setuid, and does not get its privileges while it is watched"
+    return "runs as another user: what it does may be hidden"
 
 
 def _makes_parents(task: Task) -> bool:
