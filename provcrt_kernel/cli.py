@@ -198,6 +198,33 @@ def given(
 
 
 @app.command()
+def audit(
+    target: Annotated[
+        str, typer.Argument(metavar="NOTEBOOK|ID", help="A notebook (.ipynb), or an execution.")
+    ],
+    everything: Annotated[bool, typer.Option("--all", help="Judge the cells that had to run, too.")] = False,
+    json: Json = False,
+) -> None:
+    """Run a notebook, replaying what did not change, and then from scratch beside it: was every record right?
+
+    Exits with 1 where a record was wrong.
+    """
+    from provcrt_kernel.kernel.audit import report
+    from provcrt_kernel.runtime.audit import audit_file
+
+    if target.endswith(".ipynb"):
+        found = audit_file(Path(target), everything=everything, on_cell=_progress(json))
+    else:
+        found = Project.find(Path.cwd()).audit(target, everything=everything, on_cell=_progress(json))
+    if json:
+        _print_json(found)
+    else:
+        print(report(found))
+    if wrong := sum(each.verdict == "wrong" for each in found):
+        _fail(f"{wrong} records of {target} are wrong: please report what is said above")
+
+
+@app.command()
 def checkout(
     id: Id,
     folder: Annotated[

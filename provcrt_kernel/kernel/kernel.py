@@ -10,6 +10,7 @@ import asyncio
 import dataclasses
 import os
 import platform
+import random
 import re
 import sys
 import threading
@@ -402,6 +403,15 @@ class ProvcrtKernel(IPythonKernel):  # type: ignore[misc]
         if self.tracer is not None:
             self.tracer.close()
         return super().do_shutdown(restart)
+
+    @property
+    def banner(self) -> str:
+        """IPython's, whose tip of the day is drawn from the stream that cells draw from: it goes back to where it was."""
+        state = random.getstate()
+        try:
+            return str(super().banner)
+        finally:
+            random.setstate(state)
 
     # -- small things -------------------------------------------------------------------------------------------------
 

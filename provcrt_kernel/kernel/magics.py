@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from IPython.core.error import UsageError
 from IPython.core.magic import Magics, line_cell_magic, magics_class
 
@@ -14,7 +15,10 @@ from provcrt_kernel.session.slots import ambient
 if TYPE_CHECKING:
     from provcrt_kernel.kernel.kernel import ProvcrtKernel
 
-_USAGE = "use %provcrt status, why, plan [NAME ...], strict [on|off], off, on, or %%provcrt run at the top of a cell"
+_USAGE = (
+    "use %provcrt status, why, plan [NAME ...], audit [--all], strict [on|off], off, on, "
+    "or %%provcrt run at the top of a cell"
+)
 
 
 @magics_class
@@ -27,7 +31,7 @@ class ProvcrtMagics(Magics):  # type: ignore[misc]
 
     @line_cell_magic  # type: ignore[untyped-decorator]
     def provcrt(self, line: str, cell: str | None = None) -> None:
-        """``%provcrt status|why|plan|strict|off|on``; ``%%provcrt run`` runs the cell whatever is recorded."""
+        """``%provcrt status|why|plan|audit|strict|off|on``; ``%%provcrt run`` runs the cell whatever is recorded."""
         words = line.split()
         action = words[0] if words else "status"
         if cell is not None and action != "run":
@@ -41,6 +45,8 @@ class ProvcrtMagics(Magics):  # type: ignore[misc]
                 self._why()
             case "plan":
                 self._plan(words[1:])
+            case "audit" if {*words[1:]} <= {"--all", "--json"}:
+                self._audit(everything="--all" in words, json="--json" in words)
             case "strict" if words[1:] in ([], ["on"], ["off"]):
                 self._kernel.strict = words[1:] != ["off"]
                 always = "always run" if self._kernel.strict else "are replayed once per session"
@@ -98,6 +104,21 @@ class ProvcrtMagics(Magics):  # type: ignore[misc]
             print(f"{plan.seconds:.3f} s in all")
         elif not plan.lost and not plan.impossible:
             print("everything is live")
+
+    def _audit(self, *, everything: bool, json: bool) -> None:
+        """Run the session's cells from scratch beside it, and say whose record was wrong."""
+        from provcrt_kernel.kernel.audit import audit, report
+        from provcrt_kernel.kernel.scratch import CannotAudit
+
+        if self._kernel.engine is None:
+            print("nothing is recorded, so there is nothing to audit")
+            return
+        inputs = self.shell.history_manager.input_hist_raw[: self.shell.execution_count]
+        try:
+            found = audit(self._kernel.engine, inputs, everything=everything)
+        except CannotAudit as error:
+            raise UsageError(str(error)) from None
+        print(msgspec.json.encode(found).decode() if json else report(found))
 
     def _why(self) -> None:
         last = next(reversed(self._executions()), None)

@@ -104,9 +104,8 @@ class Engine:
         self.ambience = Ambience(self.slots)
         self.lookup = Lookup(store, self.slots, self.files, self._maker_count)
         self.pace = Pace()
-        self.recompute = Recompute(
-            self.slots, self.history, World(self.files, self.history), self.ambience, namespace, run
-        )
+        self.world = World(self.files, self.history)
+        self.recompute = Recompute(self.slots, self.history, self.world, self.ambience, namespace, run)
         self.rebuild = Rebuild(
             store, self.slots, self.history, self.ambience, namespace, self.recompute, self.pace
         )
@@ -319,6 +318,7 @@ class Engine:
                 seconds=seen.seconds,
                 notes=problems,
                 recomputed=running.recomputed,
+                wrote=tuple(writes),
             )
         )
         for name in seen.change.deleted:

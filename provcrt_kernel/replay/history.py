@@ -21,6 +21,8 @@ class Execution:
         Its record; None where it could not be recorded.
     status
         ``executed`` or ``replayed``.
+    wrote
+        Slots that it changed.
     """
 
     count: int | None
@@ -32,6 +34,7 @@ class Execution:
     saved: float = 0.0
     notes: tuple[str, ...] = ()
     recomputed: tuple[int, ...] = ()
+    wrote: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)

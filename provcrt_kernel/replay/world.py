@@ -12,8 +12,9 @@ import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 from provcrt_kernel.replay.files import Files
 from provcrt_kernel.replay.history import History
@@ -26,19 +27,34 @@ class Unlike(Exception):
 
 
 class World:
-    """Files and environment variables at earlier times of one session."""
+    """Files and environment variables at earlier times of one session.
+
+    Attributes
+    ----------
+    folder, environ
+        The working directory and the environment that the session began with.
+    """
 
     def __init__(self, files: Files, history: History) -> None:
         self._files = files
         self._history = history
-        self._start = dict(os.environ)
+        self.folder = Path(os.path.realpath(os.getcwd()))
+        self.environ = dict(os.environ)
+
+    @contextmanager
+    def as_now(self, paths: Iterable[str]) -> Iterator[None]:
+        """Whatever happens to some paths in the block, afterwards they are what they were before."""
+        with tempfile.TemporaryDirectory(prefix="provcrt-") as copies, contextlib.ExitStack() as after:
+            for number, path in enumerate(paths):
+                after.callback(self._as_now(path, (), f"{copies}/{number}"))
+            yield
 
     def may_be(self, index: int) -> str | None:
         """Why an execution certainly cannot find its files as they were; None if `then` may succeed."""
         record = self._history[index].record
         assert record is not None
         reason = self._files.differs(record)
-        return reason if reason is None or not self._earlier(index) else None
+        return reason if reason is None or not self.earlier(index) else None
 
     @contextmanager
     def then(self, index: int) -> Iterator[None]:
@@ -52,10 +68,10 @@ class World:
         record = self._history[index].record
         assert record is not None
         variables = self._variables(record, index)
-        wanted = self._earlier(index) if self._files.differs(record) else []
+        wanted = self.earlier(index) if self._files.differs(record) else []
         with tempfile.TemporaryDirectory(prefix="provcrt-") as folder, contextlib.ExitStack() as after:
             for number, path in enumerate(dict.fromkeys(o.path for o in (*wanted, *record.outputs))):
-                after.callback(self._as_now(path, record, f"{folder}/{number}"))
+                after.callback(self._as_now(path, record.outputs, f"{folder}/{number}"))
             before = dict(os.environ)
             after.callback(_environ_becomes, before)
             if wanted:
@@ -66,7 +82,7 @@ class World:
             _environ_becomes({n: v for n, v in {**before, **variables}.items() if v is not None})
             yield
 
-    def _earlier(self, index: int) -> list[FileOutput]:
+    def earlier(self, index: int) -> list[FileOutput]:
         """What paths were before an execution, of those that it and later ones changed and nobody else since."""
         now: dict[str, FileOutput] = {}
         then: dict[str, FileOutput | None] = {}
@@ -98,8 +114,8 @@ class World:
             if state is not None and state.kind in ("file", "absent") and self._files.in_place(now[path])
         ]
 
-    def _as_now(self, path: str, record: Record, copy: str) -> Callable[[], object]:
-        """What makes a path again what it is now; its content is copied unless the store has it."""
+    def _as_now(self, path: str, stored: Sequence[FileOutput], copy: str) -> Callable[[], object]:
+        """What makes a path again what it is now; its content is copied unless it is as `stored` says."""
         try:
             status = os.lstat(path)
         except OSError:
@@ -109,7 +125,7 @@ class World:
             return lambda: self._files.put_back([FileOutput(path, "link", target)])
         if stat.S_ISDIR(status.st_mode):
             return lambda: os.makedirs(path, exist_ok=True)
-        own = next((o for o in record.outputs if o.path == path and self._files.in_place(o)), None)
+        own = next((o for o in stored if o.path == path and self._files.in_place(o)), None)
         if own is None:
             shutil.copy2(path, copy)
 
@@ -133,7 +149,7 @@ class World:
                 continue
             executions = (self._history[i].record for i in range(index))
             values = [r.set_environ[name] for r in executions if r is not None and name in r.set_environ]
-            value = values[-1] if values else self._start.get(name)
+            value = values[-1] if values else self.environ.get(name)
             if environ.version(value) != version:
                 raise Unlike(f"environment variable {name} changed")
             found[name] = value

@@ -33,6 +33,11 @@ class ProjectError(Exception):
         return cls(f"{path} cannot be read ({_reason(cause)}): check its permissions")
 
     @classmethod
+    def cannot_audit(cls, what: Path | str, why: str) -> Self:
+        """A notebook or an execution cannot be audited."""
+        return cls(f"{what} cannot be audited: {why}")
+
+    @classmethod
     def cannot_write(cls, path: Path, cause: Exception) -> Self:
         """The file or folder `path` cannot be written."""
         return cls(

@@ -9,9 +9,10 @@ from typing import Self
 
 from prov.model import ProvDocument
 
+from provcrt_kernel.kernel.rerun import Finding
 from provcrt_kernel.provenance.document import execution_document
 from provcrt_kernel.provenance.files import FileVersion
-from provcrt_kernel.runtime import commands, commit, detail, notebooks
+from provcrt_kernel.runtime import audit, commands, commit, detail, notebooks
 from provcrt_kernel.runtime.archive import Archive, nearest
 from provcrt_kernel.runtime.commands import Kept
 from provcrt_kernel.runtime.errors import ProjectError
@@ -175,6 +176,14 @@ class Project:
             return notebooks.repeat(self._archive, self.root, reference, kernel=self._kernel, on_cell=on_cell)
         return commands.repeat(
             self._archive, self.root, reference, isolation=isolation, show=show, output=output
+        )
+
+    def audit(
+        self, id: str, *, everything: bool = False, on_cell: Callable[[CellRun], None] = _nothing
+    ) -> tuple[Finding, ...]:
+        """Run the recorded notebook of an execution, then from scratch beside it; see `audit.audit_notebook`."""
+        return audit.audit_execution(
+            self._archive, self.root, self.show(id), everything=everything, kernel=self._kernel, on_cell=on_cell
         )
 
     def given(

@@ -53,6 +53,8 @@ class Ambience:
 
     def start(self) -> None:
         """The session begins: what is there now is where it starts from."""
+        for adapter in self._adapters.values():
+            getattr(adapter, "begin", frozenset)()
         base = self.capture()
         self._own = {t for value in base.values() for t in _tokens(value)}
         for name, value in base.items():

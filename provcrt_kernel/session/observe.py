@@ -85,7 +85,7 @@ def observe(
     for group in co_variables(prints):
         if not rebound.intersection(group) and _beyond(group, touched, slots, namespace, prints):
             continue
-        joint = _joint(group, namespace, lineage) if len(group) > 1 else None
+        joint = joint_version(group, namespace, lineage) if len(group) > 1 else None
         for name in group:
             state = _state(name, group if len(group) > 1 else (), joint, prints[name], lineage, classes)
             slot = slots.get(name)
@@ -159,7 +159,8 @@ def _state(
     )
 
 
-def _joint(group: tuple[str, ...], namespace: Mapping[str, object], lineage: str) -> str:
+def joint_version(group: tuple[str, ...], namespace: Mapping[str, object], lineage: str) -> str:
+    """Version of a co-variable as a whole: the values of its names and what they share."""
     digests = fingerprint_group({n: namespace[n] for n in group}, namespace)
     if any(d is None for d in digests):
         return f"{lineage}:{','.join(group)}"

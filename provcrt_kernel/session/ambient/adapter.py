@@ -62,6 +62,8 @@ class Builtin:
         Returns the identifiers and string constants by which source asks for the slot's value.
     seeds : frozenset of str
         Identifiers by which source gives an RNG a known state; without one a moved RNG is entropy.
+    begin : callable
+        Told that the session begins: what was done to the slot before was no cell.
     """
 
     name: str
@@ -71,6 +73,7 @@ class Builtin:
     packages: frozenset[str] = frozenset()
     asks: Callable[[], frozenset[str]] = frozenset
     seeds: frozenset[str] = frozenset()
+    begin: Callable[[], object] = frozenset
 
     def capture(self) -> object | None:
         """Return the value; state that cannot be read is unknown, and unknown never equals anything."""

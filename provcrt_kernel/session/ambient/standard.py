@@ -44,6 +44,12 @@ _IMPORT_DRAWS = {"rich.style": 24}
 _drawn = _IMPORT_DRAWS.keys() & sys.modules.keys()
 
 
+def _begin_random() -> None:
+    """Whatever drew from the stream while the kernel started, it is what entropy made it."""
+    global _entropy  # noqa: PLW0603
+    _entropy = random.getstate()
+
+
 def _read_random() -> object:
     state = random.getstate()
     if state != _entropy and _IMPORT_DRAWS.keys() & sys.modules.keys() != _drawn:
@@ -376,6 +382,7 @@ SLOTS = (
         kind="rng",
         asks=lambda: frozenset({"getstate", "_inst"}),
         seeds=frozenset({"seed", "setstate"}),
+        begin=_begin_random,
     ),
     Builtin("decimal", _read_decimal, _write_decimal),
     Builtin("warnings.filters", _read_warnings, _write_warnings),
