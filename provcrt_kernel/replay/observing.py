@@ -137,7 +137,9 @@ class Observer:
         problems = [*outcome.unrepeatable, *self._unknown(span, source)]
         problems += [f"{n} still runs" for n in left_behind]
         problems += [f"{n} shows source text" for n in entropy.shows_source(source)]
-        problems += [f"{n} holds in this process only" for n in entropy.process_bound(source, clock)]
+        problems += [
+            f"{n} holds in this process only" for n in entropy.process_bound(source, clock, tools.namespace)
+        ]
         packages = packages_of(tools.slots, running.reached | change.states.keys(), source)
         packages |= {p for s in change.states.values() for p in s.packages} | top_level_names(arrived)
         return Seen(

@@ -47,7 +47,8 @@ SEEDS = frozenset(
 )
 """Names that give a stream of random numbers a known state, which it may have had before."""
 
-_TOLD = CLOCK | SEEDS
+#: ``id`` as the built-in function only: as an attribute it is an ordinary word.
+_GLOBALS_TOLD, _TOLD = CLOCK | SEEDS | {"id"}, CLOCK | SEEDS
 
 _GLOBAL_OPS = frozenset(
     opcode.opmap[name]
@@ -80,7 +81,7 @@ class CodeFacts:
     imports: frozenset[str]
     """Modules named in import statements, dotted."""
     clock_globals: frozenset[str]
-    """Global names that are in `CLOCK` or `SEEDS`: what they mean depends on what they are bound to."""
+    """Global names that are in `CLOCK` or `SEEDS`, or ``id``: what they mean depends on what they are bound to."""
     clock: frozenset[str]
     """Attribute names that are in `CLOCK` or `SEEDS`."""
     wildcard: bool
@@ -120,7 +121,7 @@ def _describe(code: CodeType) -> CodeFacts:
         digest=_digest(code),
         refs=refs,
         imports=frozenset(imports).union(*(inner.imports for inner in nested)),
-        clock_globals=refs & _TOLD,
+        clock_globals=refs & _GLOBALS_TOLD,
         clock=frozenset(attributes & _TOLD).union(*(inner.clock for inner in nested)),
         wildcard=bool(WILDCARD & (scope | attributes | imports) or any(inner.wildcard for inner in nested)),
     )

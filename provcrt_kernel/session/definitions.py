@@ -70,7 +70,8 @@ def code(walker: Walker, value: CodeType, *, in_notebook: bool) -> None:
         walker.refs.add("*")
     for name in known.clock_globals:
         # `time` is a clock if it is the function, not if it is the module of that name.
-        if type(walker.namespace.get(name)) is not ModuleType:
+        bound = walker.namespace.get(name)
+        if type(bound) is not ModuleType and (name != "id" or bound is None):
             walker.clock.add(name)
 
 

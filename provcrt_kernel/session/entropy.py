@@ -7,8 +7,9 @@ library that reads the clock by itself is not seen.
 
 from __future__ import annotations
 
+import ast
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from provcrt_kernel.session.source import Source
 
@@ -22,10 +23,14 @@ _TIME = frozenset("time ctime localtime gmtime asctime strftime".split())
 #: Names that may draw from the operating system's randomness.
 ENTROPY = frozenset(
     "urandom getrandom uuid1 uuid4 SystemRandom token_hex token_bytes token_urlsafe randbelow randbits default_rng RandomState "
-    "SeedSequence entropy mkdtemp mkstemp NamedTemporaryFile TemporaryDirectory TemporaryFile".split()
+    "SeedSequence entropy mkdtemp mkstemp mktemp NamedTemporaryFile TemporaryDirectory TemporaryFile SpooledTemporaryFile".split()
 )
 #: Of these, the ones that draw only if they are called without an argument.
 _SEEDABLE = frozenset({"default_rng", "RandomState", "SeedSequence"})
+#: Names that use what was drawn earlier in the process, or no call of the system at all.
+_DRAWN_BEFORE = frozenset(
+    "uuid1 mkdtemp mkstemp mktemp NamedTemporaryFile TemporaryDirectory TemporaryFile SpooledTemporaryFile".split()
+)
 #: Packages that draw names for temporary folders; their numbers come from streams that have slots.
 _DRAW_IN_USE = frozenset({"sklearn", "joblib"})
 #: Values that mean something in this process only: recalled in another one they are wrong.
@@ -74,15 +79,58 @@ def commands(argvs: Iterable[tuple[str, ...]]) -> list[str]:
     )
 
 
-def process_bound(source: Source, reached: Iterable[str]) -> list[str]:
-    """Names by which a cell gets values that hold in this process only."""
+def process_bound(source: Source, reached: Iterable[str], namespace: Mapping[str, object]) -> list[str]:
+    """Names by which a cell gets values that hold in this process only.
+
+    Parameters
+    ----------
+    reached
+        Entropy names in the functions that the cell can reach.
+    """
     # library code that the notebook's classes hold, a dataclass's __repr__ first of all, guards against recursion by thread
     mentioned = {*source.attributes, *(n for n in reached if n != "get_ident")}
-    return sorted(
-        name
-        for name in mentioned & PROCESS
-        if name != "id" or ("id" in source.reads and "id" not in source.binds)
+    found = {name for name in mentioned & PROCESS if name != "id"}
+    if "id" in reached or ("id" in source.reads and "id" not in source.binds):
+        found.add("id")
+    if "hash" in source.reads and "hash" not in source.binds and _hashes_address(source.text, namespace):
+        found.add("hash")
+    return sorted(found)
+
+
+def _hashes_address(text: str, namespace: Mapping[str, object]) -> bool:
+    """Whether a cell calls ``hash`` on what may be hashed by its address; names are looked up as they are after it."""
+    try:
+        tree = ast.parse(text)
+    except SyntaxError:
+        return True
+    nodes = list(_run_at_once(tree))
+    calls = [n for n in nodes if isinstance(n, ast.Call) and getattr(n.func, "id", "") == "hash"]
+    mentions = sum(isinstance(n, ast.Name) and n.id == "hash" for n in nodes)
+    return mentions > len(calls) or any(
+        len(c.args) != 1 or not _by_content(c.args[0], namespace) for c in calls
     )
+
+
+def _run_at_once(node: ast.AST) -> Iterator[ast.AST]:
+    """A node and what is in it, without the bodies of functions."""
+    yield node
+    if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+        for child in ast.iter_child_nodes(node):
+            yield from _run_at_once(child)
+
+
+def _by_content(node: ast.expr, namespace: Mapping[str, object]) -> bool:
+    """Whether the hash of an expression's value certainly comes from its content."""
+    match node:
+        case ast.Constant() | ast.JoinedStr():
+            return True
+        case ast.Tuple(elts=parts):
+            return all(_by_content(part, namespace) for part in parts)
+        case ast.Name(id=name) if name in namespace:
+            return isinstance(namespace[name], str | bytes | int | float | complex)
+        case ast.Call(func=ast.Name(id="str" | "bytes" | "int" | "float" | "round" | "len")):
+            return True
+    return False
 
 
 def shows_source(source: Source) -> list[str]:
@@ -117,6 +165,8 @@ def randomness(
     named = sorted(({*source.attributes, *reached} & ENTROPY) - (seeded & source.attributes))
     if draws and named:
         return named
+    if unasked := [name for name in named if name in _DRAWN_BEFORE]:
+        return unasked
     if draws and not packages & _DRAW_IN_USE and not any(name in _DRAW_AT_IMPORT for name in arrived):
         return ["randomness of the operating system"]
     return named if not traced else []

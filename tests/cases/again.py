@@ -164,6 +164,62 @@ print(next(g))
 )
 
 case(
+    "a hash that comes from an address",
+    16,
+    """
+# %% make
+class Key:
+    pass
+k = Key()
+# %% hash
+h = hash(k)
+seen = {h: 'found'}
+# %% content
+c = hash('text') == hash('te' + 'xt')
+# %% use
+print(seen.get(hash(k)))
+""",
+    sets(use="print(seen.get(hash(k)), 'again')"),
+    "seen.get(hash(k)); c",
+    rerun="use",
+    skip="make",
+    telling=True,
+)
+
+case(
+    "a function that asks for an identity",
+    16,
+    """
+# %% define
+def key(o):
+    return id(o)
+o = [1]
+# %% note
+names = {key(o): 'o'}
+# %% use
+print(names.get(id(o)))
+""",
+    sets(use="print(names.get(id(o)), 'again')"),
+    "names.get(id(o))",
+    rerun="use",
+)
+
+case(
+    "random numbers never seeded, after the front end asked who is there",
+    8,
+    """
+# %% draw
+import random
+x = random.random()
+# %% use
+y = x + random.random()
+""",
+    same,
+    true="y != x",
+    skip="draw",
+)
+
+case(
     "what a cell that runs again shows is not shown twice",
     14,
     """
