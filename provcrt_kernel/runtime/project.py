@@ -183,7 +183,12 @@ class Project:
     ) -> tuple[Finding, ...]:
         """Run the recorded notebook of an execution, then from scratch beside it; see `audit.audit_notebook`."""
         return audit.audit_execution(
-            self._archive, self.root, self.show(id), everything=everything, kernel=self._kernel, on_cell=on_cell
+            self._archive,
+            self.root,
+            self.show(id),
+            everything=everything,
+            kernel=self._kernel,
+            on_cell=on_cell,
         )
 
     def given(
