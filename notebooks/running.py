@@ -151,6 +151,11 @@ def run(
     return Run(desk.kernel_seconds, tuple(ran))
 
 
+def pid(desk: Desk) -> int:
+    """The process that was started as the kernel; what it started in turn is below it."""
+    return int(desk._client.km.provisioner.process.pid)
+
+
 def read(path: Path) -> NotebookNode:
     """Read a notebook in the current format."""
     return nbformat.read(path, as_version=4)

@@ -1,0 +1,333 @@
+"""What keeping a session's state costs, and how fast it comes back: a notebook of 24 cells with 400 MB of tables.
+
+Recording is measured on plain ipykernel, on PROV-CRT and on the peers that keep state (Kishu, elastic-kernel), in turn, cell
+by cell, as the processor seconds of the kernel and all its processes: those do not depend on who else uses the machine. Peers are
+installed from PyPI into environments of their own; one that cannot run says why.
+
+    python benchmarks/state.py [--repeat 3] [--peers kishu,elastic] [--json FILE]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import venv
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import nbformat
+import numpy as np
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent / "notebooks"))
+sys.path.insert(0, str(HERE))
+
+import running  # noqa: E402
+
+from notebooks import machine  # noqa: E402
+
+TICK = os.sysconf("SC_CLK_TCK")
+
+CELLS = (
+    "import numpy as np\nimport pandas as pd",
+    "ROWS, SEED = 1_250_000, 7",
+    "random = np.random.default_rng(SEED)",
+    'sensors = pd.DataFrame(random.normal(size=(ROWS, 10)), columns=[f"s{i}" for i in range(10)])',
+    'prices = pd.DataFrame(random.random((ROWS, 10)), columns=[f"p{i}" for i in range(10)])',
+    'kinds = pd.Series(random.integers(0, 40, ROWS), name="kind")',
+    "sensors.shape, prices.shape",
+    "def scaled(table):\n    return (table - table.mean()) / table.std()",
+    "normal = scaled(sensors)",
+    "normal.describe().round(2)",
+    "spread = normal.std(axis=1)",
+    "spread.quantile([0.1, 0.5, 0.9])",
+    "by_kind = prices.groupby(kinds).mean()",
+    "by_kind.head()",
+    "ranks = prices.rank()",
+    'top = ranks["p0"].nlargest(100)',
+    "top.mean()",
+    "correlation = sensors.corr()",
+    "correlation.abs().to_numpy().max()",
+    'monthly = {month: float(prices["p1"].iloc[month::12].sum()) for month in range(12)}',
+    "monthly[3]",
+    "order = np.argsort(spread.to_numpy())",
+    'summary = pd.DataFrame({"mean": prices.mean(), "std": prices.std()})',
+    "summary.round(3)",
+)
+#: Bytes of the values that these cells leave: four tables, two columns, an order, and small ones.
+DISTINCT = 1_250_000 * 8 * (10 + 10 + 1 + 10 + 1 + 10 + 1)
+EVERYTHING = "sum(float(t.iloc[:, 0].sum()) for t in (sensors, prices, normal, ranks)) + kinds.sum() + spread.sum() + order[0]"
+SMALL = "float(summary['mean'].iloc[0])"
+LOOP = "total = 0\nfor number in range(10_000_000):\n    total += number"
+
+
+@dataclass(frozen=True)
+class Peer:
+    """Another way to keep a session's state.
+
+    Attributes
+    ----------
+    packages
+        What to install, versions included.
+    arguments
+        The kernel's command line after the interpreter.
+    enable
+        A cell that switches it on; empty: nothing to do.
+    """
+
+    name: str
+    packages: tuple[str, ...]
+    arguments: tuple[str, ...] = ("-m", "ipykernel_launcher", "-f", "{connection_file}")
+    enable: str = ""
+
+
+#: Outside of a Jupyter server Kishu cannot find out which kernel it is in.
+_KISHU = """from kishu import init_kishu
+from kishu.jupyter.runtime import JupyterRuntimeEnv
+JupyterRuntimeEnv.enclosing_kernel_id = staticmethod(lambda: "bench")
+init_kishu("state.ipynb")"""
+PEERS = (
+    Peer(
+        "kishu",
+        ("kishu==0.3.4", "ipykernel"),
+        enable=_KISHU,
+    ),
+    Peer("elastic", ("elastic-kernel==0.2.3",), ("-m", "elastic_kernel.kernel", "-f", "{connection_file}")),
+)
+
+
+@dataclass
+class Figure:
+    """One line of the table: a quantity of one contender, one number per repetition."""
+
+    name: str
+    unit: str
+    values: dict[str, list[float]] = field(default_factory=dict)
+
+    def add(self, contender: str, value: float) -> None:
+        """Keep one measurement."""
+        self.values.setdefault(contender, []).append(value)
+
+    def lines(self) -> Iterator[str]:
+        """Give the medians, and their ratio to plain ipykernel's where that was measured."""
+        plain = statistics.median(self.values["plain"]) if "plain" in self.values else None
+        for contender, values in self.values.items():
+            middle = statistics.median(values)
+            ratio = f"{middle / plain:8.2f}×" if plain else ""
+            yield f"{self.name:<46}{contender:<10}{middle:>10.3f} {self.unit:<5}{ratio}  n={len(values)}"
+
+
+def processor_seconds(pid: int) -> float:
+    """Seconds of processor that a process, its living descendants and its dead children have taken."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        threads = os.listdir(f"/proc/{pid}/task")
+        children = [Path(f"/proc/{pid}/task/{t}/children").read_text().split() for t in threads]
+    except OSError:
+        return 0.0
+    own = sum(map(int, fields[11:15])) / TICK
+    return own + sum(processor_seconds(int(child)) for group in children for child in group)
+
+
+@dataclass
+class Contender:
+    """A kernel to measure, in a folder of its own."""
+
+    name: str
+    kernel: str
+    folder: Path
+    env: dict[str, str]
+    enable: str = ""
+
+    def notebook(self, *cells: str) -> nbformat.NotebookNode:
+        """Make a notebook of code cells, the enabling one first."""
+        sources = [self.enable or "None", *cells]
+        made = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(s) for s in sources])
+        nbformat.write(made, self.folder / "state.ipynb")
+        return made
+
+    @contextmanager
+    def opened(self, *cells: str) -> Iterator[running.Desk]:
+        """Start the kernel on a notebook of `cells`; the first one is the cell that enables it."""
+        made = self.notebook(*cells)
+        with running.opened(made, self.folder, kernel=self.kernel, env=self.env, timeout=1800) as desk:
+            yield desk
+
+    def stored(self) -> int:
+        """Bytes on disk that keeping state took."""
+        own = (self.folder / "ipython", self.folder / "state.ipynb")
+        files = (
+            f for f in self.folder.rglob("*") if f.is_file() and not any(f.is_relative_to(o) for o in own)
+        )
+        return sum(f.stat().st_blocks * 512 for f in files)
+
+
+def prepare(peer: Peer, homes: Path, top: Path) -> str | None:
+    """Install a peer in an environment of its own, unless it is there, and name its kernel; returns why that failed."""
+    home = homes / peer.name
+    if not home.exists():
+        venv.create(home, with_pip=True)
+    wanted = ["numpy", "pandas", *peer.packages]
+    done = subprocess.run(
+        [home / "bin" / "pip", "install", "-q", *wanted], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        return done.stderr.strip().splitlines()[-1]
+    spec = top / "jupyter" / "kernels" / f"bench-{peer.name}"
+    spec.mkdir(parents=True)
+    argv = [str(home / "bin" / "python"), *peer.arguments]
+    (spec / "kernel.json").write_text(
+        json.dumps({"argv": argv, "display_name": peer.name, "language": "python"})
+    )
+    return None
+
+
+def contenders(peers: Sequence[Peer], top: Path) -> list[Contender]:
+    """Plain ipykernel, PROV-CRT, and the peers, each in an empty folder with a home of its own."""
+    found = []
+    for name, kernel, enable in (
+        ("plain", "python3", ""),
+        ("PROV-CRT", "provcrt", ""),
+        *((p.name, f"bench-{p.name}", p.enable) for p in peers),
+    ):
+        folder = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=top))
+        env = {**os.environ, "PROVCRT_STORE": str(folder / "store"), "IPYTHONDIR": str(folder / "ipython")}
+        if enable or kernel.startswith("bench-"):
+            (folder / "home").mkdir()
+            env |= {"HOME": str(folder / "home"), "JPY_SESSION_NAME": str(folder / "state.ipynb")}
+        found.append(Contender(name, kernel, folder, env, enable))
+    return found
+
+
+def recording(repeat: int, peers: Sequence[Peer], top: Path) -> list[Figure]:
+    """Run the notebook once on each contender, cell by cell in turn; then what it stored, and getting it back."""
+    cost, size = Figure("recording, processor seconds", "s"), Figure("store ÷ distinct state", "×")
+    whole, small = (
+        Figure("restart, then read everything", "s"),
+        Figure("restart, then read a small value", "s"),
+    )
+    disk = Figure("the same bytes read from files", "s")
+    for turn in range(repeat):
+        field_ = contenders(peers, top)
+        lost: set[str] = set()
+        with ExitStack() as stack:
+            desks = {c.name: (c, stack.enter_context(c.opened(*CELLS))) for c in field_}
+            pids = {n: running.pid(d) for n, (_, d) in desks.items()}
+            before: dict[str, float] = {}
+            for index in range(len(CELLS) + 1):
+                if index == 1:
+                    before = {n: processor_seconds(p) for n, p in pids.items()}
+                order = list(desks)
+                for name in order[(turn + index) % len(order) :] + order[: (turn + index) % len(order)]:
+                    if name not in lost:
+                        try:
+                            desks[name][1].run(index)
+                        except Exception as error:
+                            lost.add(name)
+                            print(f"{name}: cell {index}: {str(error).strip().splitlines()[-1]}", flush=True)
+            for name, pid in pids.items():
+                if name not in lost:
+                    cost.add(name, processor_seconds(pid) - before[name])
+        for contender in field_:
+            if contender.name != "plain" and contender.name not in lost:
+                size.add(contender.name, contender.stored() / DISTINCT)
+        ours = next(c for c in field_ if c.name == "PROV-CRT")
+        for figure, expression in ((small, SMALL), (whole, EVERYTHING)):
+            with ours.opened(*CELLS, expression) as desk:
+                for index in range(len(CELLS) + 1):
+                    desk.run(index)
+                last = desk.run(len(CELLS) + 1)
+                assert last is not None
+                figure.add("PROV-CRT", last.seconds)
+        started = time.perf_counter()
+        for file in (ours.folder / "store").rglob("*"):
+            if file.is_file():
+                file.read_bytes()
+        disk.add("disk", time.perf_counter() - started)
+        for contender in field_:
+            shutil.rmtree(contender.folder, ignore_errors=True)
+    return [cost, size, small, whole, disk]
+
+
+def loop(repeat: int, peers: Sequence[Peer], top: Path) -> list[Figure]:
+    """A hot loop at the top level of a cell: nothing of ours may stand between Python and its globals."""
+    figure = Figure("a loop of ten million, processor seconds", "s")
+    for _ in range(repeat):
+        with ExitStack() as stack:
+            for contender in contenders((), top):
+                desk = stack.enter_context(contender.opened(LOOP))
+                desk.run(0)
+                before = processor_seconds(running.pid(desk))
+                desk.run(1)
+                figure.add(contender.name, processor_seconds(running.pid(desk)) - before)
+    return [figure]
+
+
+def hashing(repeat: int, peers: Sequence[Peer], top: Path) -> list[Figure]:
+    """Fingerprint a gigabyte of floats, in this process."""
+    from provcrt_kernel.session.fingerprint import fingerprint
+
+    values = np.random.default_rng(0).random(125_000_000)
+    figure = Figure("fingerprint of a gigabyte of floats", "GB/s")
+    for _ in range(repeat):
+        started = time.perf_counter()
+        fingerprint(values, {})
+        figure.add("PROV-CRT", values.nbytes / 1e9 / (time.perf_counter() - started))
+    return [figure]
+
+
+SECTIONS: dict[str, Callable[[int, Sequence[Peer], Path], list[Figure]]] = {
+    "recording": recording,
+    "loop": loop,
+    "hashing": hashing,
+}
+
+
+def main() -> None:
+    """Measure, print the table, write the JSON."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--repeat", type=int, default=3, help="repetitions (default: 3)")
+    parser.add_argument("--only", default=",".join(SECTIONS), help="sections, separated by commas")
+    parser.add_argument("--peers", default=",".join(p.name for p in PEERS), help="peers, separated by commas")
+    parser.add_argument(
+        "--homes", type=Path, help="folder that keeps the peers' environments for another time"
+    )
+    parser.add_argument("--json", type=Path, default=HERE / "results" / "state.json")
+    arguments = parser.parse_args()
+    begun, figures, missing = machine(), [], {}
+    with tempfile.TemporaryDirectory(prefix="provcrt-bench-") as folder:
+        top = Path(folder)
+        os.environ["JUPYTER_PATH"] = os.pathsep.join(
+            filter(None, (str(top / "jupyter"), os.environ.get("JUPYTER_PATH")))
+        )
+        peers = []
+        for peer in PEERS:
+            if peer.name in arguments.peers.split(","):
+                why = prepare(peer, arguments.homes or top / "peers", top)
+                if why is None:
+                    peers.append(peer)
+                else:
+                    missing[peer.name] = why
+                    print(f"{peer.name} is left out: {why}", flush=True)
+        for section in arguments.only.split(","):
+            for figure in SECTIONS[section](arguments.repeat, peers, top):
+                figures.append(figure)
+                print("\n".join(figure.lines()), flush=True)
+    arguments.json.parent.mkdir(parents=True, exist_ok=True)
+    result = {"machine": begun, "left out": missing, "figures": [vars(figure) for figure in figures]}
+    arguments.json.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n")
+
+
+if __name__ == "__main__":
+    main()
