@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from tracing import by_path, flags, traced
+
+from provcrt_kernel.trace import Span
 
 STRACE = shutil.which("strace")
 CALL = re.compile(r"^(?:\d+ +)?(\w+)\((.*?)\) += (-?\d+|\?)(.*)$")
@@ -23,13 +26,30 @@ PROGRAMS = {
     "pipe": "ls -l files | sort | tr a b > listing",
     "git": "git init -q . && git add files && git -c user.name=a -c user.email=a@b commit -qm x && git status",
     "gcc": "gcc -o hello hello.c && ./hello",
-    "sqlite": f'{sys.executable} -c \'import sqlite3; c = sqlite3.connect("d.db"); c.execute("create table t(a)"); c.commit()\'',
+    "static": "gcc -static -o hello hello.c && ./hello",
+    "make": "make -s -j2 all && touch one.c && make -s -j2 all && make -s clean",
+    "sqlite": "sqlite3 d.db 'create table t(a); insert into t values(1); select * from t' && sqlite3 d.db .dump",
+    "sqlite in python": f"{sys.executable} s.py",
+    "node": 'node -e \'const fs = require("fs"); fs.writeFileSync("n", fs.readFileSync("files/a")); fs.existsSync("no")\'',
     "fork": f"{sys.executable} m.py fork",
     "spawn": f"{sys.executable} m.py spawn",
+    "forkserver": f"{sys.executable} m.py forkserver",
     "threads": f"{sys.executable} t.py",
     "coreutils": "cp -r files c && mv c/sub d && ln -s d e && cat e/b && ln d/b hard && rm -rf c && touch -t 200001010000 hard",
 }
+MISSING = sorted(
+    {command.split()[0] for command in PROGRAMS.values() if not shutil.which(command.split()[0])}
+)
 
+MAKEFILE = """
+all: one.o two.o
+\t@cat one.o two.o > all
+%.o: %.c
+\t@cp $< $@
+clean:
+\t@rm -f all one.o two.o
+.PHONY: all clean
+"""
 POOL = """
 import multiprocessing, sys
 def work(n):
@@ -38,6 +58,12 @@ if __name__ == "__main__":
     context = multiprocessing.get_context(sys.argv[1])
     with context.Pool(2) as pool:
         pool.map(work, range(4))
+"""
+DATABASE = """
+import sqlite3
+connection = sqlite3.connect("d.db")
+connection.execute("create table t(a)")
+connection.commit()
 """
 THREADS = """
 import os, threading
@@ -83,52 +109,104 @@ def expected(log: str, cwd: str) -> tuple[set[str], set[str], set[str]]:
     return seen, read, made
 
 
-@pytest.mark.skipif(STRACE is None, reason="needs strace")
+def prepare(folder: Path) -> None:
+    """Make a fresh folder for a program of the corpus."""
+    shutil.rmtree(folder, ignore_errors=True)
+    (folder / "files" / "sub").mkdir(parents=True)
+    (folder / "files" / "a").write_text("a")
+    (folder / "files" / "sub" / "b").write_text("b")
+    (folder / "hello.c").write_text(
+        '#include <stdio.h>\nint main(void) { puts("hello"); return !fopen("files/a", "r"); }\n'
+    )
+    for name in ("one.c", "two.c"):
+        (folder / name).write_text(name)
+    (folder / "Makefile").write_text(MAKEFILE)
+    (folder / "m.py").write_text(POOL)
+    (folder / "t.py").write_text(THREADS)
+    (folder / "s.py").write_text(DATABASE)
+
+
+def strace(log: Path, command: str) -> list[str]:
+    return [
+        "strace",
+        "-f",
+        "-y",
+        "-qq",
+        "-s",
+        "4096",
+        "-e",
+        "trace=%file",
+        "-o",
+        str(log),
+        "sh",
+        "-c",
+        command,
+    ]
+
+
+def lacks(span: Span, seen: set[str], read: set[str], made: set[str]) -> tuple[list[str], list[str]]:
+    """Return what strace saw and the span has not: paths, and files read."""
+    found = by_path(span)
+    gone = {path for path in made if not os.path.lexists(path)}
+    own = tuple(f"{path}/" for path in made)
+    lost = {path for path in seen - set(found) - gone - {"/"} if not path.startswith(own)}
+    unread = {
+        path for path in read - made if os.path.isfile(path) and not path.startswith(own)
+        and "r" not in flags(found.get(path)) and "w" not in flags(found.get(path))
+    }  # fmt: skip
+    assert len(seen) > 20, span.name
+    return sorted(lost), sorted(unread)
+
+
+@pytest.mark.skipif(STRACE is None or bool(MISSING), reason=f"needs strace {' '.join(MISSING)}")
 @pytest.mark.timeout(300)
 def test_no_path_is_missed(tmp_path: Path) -> None:
+    """strace runs inside the span, so both see the very same calls."""
     root = tmp_path.resolve()
     body = ""
     for name, command in PROGRAMS.items():
-        folder = root / name
-        (folder / "files" / "sub").mkdir(parents=True)
-        (folder / "files" / "a").write_text("a")
-        (folder / "files" / "sub" / "b").write_text("b")
-        (folder / "hello.c").write_text('#include <stdio.h>\nint main(void) { puts("hello"); return 0; }\n')
-        (folder / "m.py").write_text(POOL)
-        (folder / "t.py").write_text(THREADS)
-        trace = [
-            "strace",
-            "-f",
-            "-y",
-            "-qq",
-            "-s",
-            "4096",
-            "-e",
-            "trace=%file",
-            "-o",
-            str(root / f"{name}.log"),
-        ]
+        prepare(root / name)
         body += f"with span({name!r}):\n"
-        body += f"    subprocess.run({[*trace, 'sh', '-c', command]!r}, cwd={str(folder)!r}, check=True)\n"
-    spans = traced(body, tmp_path, ignore=(f"{root}/*.log",))
+        body += f"    subprocess.run({strace(root / f'{name}.log', command)!r}, cwd={str(root / name)!r}, check=True)\n"
     missing = {}
-    for span in spans:
+    for span in traced(body, tmp_path, ignore=(f"{root}/*.log",)):
         assert span.complete, (span.name, span.problems)
         assert not span.late
         log = "\n".join(_joined((root / f"{span.name}.log").read_text()))
-        seen, read, made = expected(log, str(root / span.name))
-        found = by_path(span)
-        gone = {path for path in made if not os.path.lexists(path)}
-        own = tuple(f"{path}/" for path in made)
-        lost = {path for path in seen - set(found) - gone - {"/"} if not path.startswith(own)}
-        unread = {
-            path for path in read - made if os.path.isfile(path) and not path.startswith(own)
-            and "r" not in flags(found.get(path)) and "w" not in flags(found.get(path))
-        }  # fmt: skip
-        assert len(seen) > 20, span.name
-        if lost or unread:
-            missing[span.name] = (sorted(lost), sorted(unread))
-    assert not missing
+        missing[span.name] = lacks(span, *expected(log, str(root / span.name)))
+    assert not {name: lack for name, lack in missing.items() if any(lack)}
+
+
+@pytest.mark.sweep
+@pytest.mark.skipif(STRACE is None or bool(MISSING), reason=f"needs strace {' '.join(MISSING)}")
+@pytest.mark.timeout(300)
+def test_no_path_is_missed_by_ptrace(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pytestconfig: pytest.Config
+) -> None:
+    """A task has one tracer, so the runs are apart; what two runs under strace have in common must be in ours."""
+    if "sweep" not in pytestconfig.option.markexpr:
+        pytest.skip("a sweep: pytest -m sweep")
+    monkeypatch.setenv("PROVCRT_TRACER", "ptrace")
+    root = tmp_path.resolve()
+    wanted: dict[str, tuple[set[str], set[str], set[str]]] = {}
+    for _ in range(2):
+        for name, command in PROGRAMS.items():
+            prepare(root / name)
+            log = root / f"{name}.log"
+            subprocess.run(strace(log, command), cwd=root / name, check=True, stdout=subprocess.DEVNULL)
+            sets = expected("\n".join(_joined(log.read_text())), str(root / name))
+            seen, read, made = wanted.get(name, sets)
+            wanted[name] = (seen & sets[0], read & sets[1], made | sets[2])
+    body = ""
+    for name, command in PROGRAMS.items():
+        prepare(root / name)
+        body += f"with span({name!r}):\n"
+        body += f"    subprocess.run(['sh', '-c', {command!r}], cwd={str(root / name)!r}, check=True)\n"
+    missing = {}
+    for span in traced(body, tmp_path, ignore=(f"{root}/*.log",)):
+        assert span.complete, (span.name, span.problems)
+        missing[span.name] = lacks(span, *wanted[span.name])
+    assert not {name: lack for name, lack in missing.items() if any(lack)}
 
 
 def _joined(log: str) -> list[str]:
