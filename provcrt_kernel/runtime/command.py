@@ -64,9 +64,10 @@ def runnable(argv: Sequence[str], cwd: str, environ: Mapping[str, str]) -> list[
     return [name if program == name or not program.startswith("./") else program, *argv[1:]]
 
 
-def in_place(ignore: Sequence[str]) -> Run:
-    """Return what runs a command here; `ignore` as `trace.attach` takes it."""
-    return lambda argv, cwd, environ: run_traced(argv, cwd=cwd, env=environ, ignore=ignore)
+def in_place(ignore: Sequence[str], keep: Path | None = None) -> Run:
+    """Return what runs a command here; `ignore` and `keep` as `trace.run_traced` takes them."""
+    folder = str(keep or "")
+    return lambda argv, cwd, environ: run_traced(argv, cwd=cwd, env=environ, ignore=ignore, keep=folder)
 
 
 def run(

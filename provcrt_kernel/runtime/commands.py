@@ -65,7 +65,8 @@ def execute(archive: Archive, root: Path, argv: Sequence[str], *, show: bool = T
     with archive.draft() as draft, archive.store() as store:
         kind = source()
         given = _standard_input(store) if kind == "file" else None
-        ran = run(program, cwd, environ, draft, in_place([str(root / ".provcrt")]), show=show)
+        runner = in_place([str(root / ".provcrt")], draft / "before")
+        ran = run(program, cwd, environ, draft, runner, show=show)
         kept_environ, left_out = without_secrets(environ)
         home = [environ["HOME"]] if os.path.isabs(environ.get("HOME", "")) else []
         try:
@@ -119,6 +120,7 @@ def _keep(
 ) -> Execution:
     for name in _STREAMS:
         (draft / name).unlink(missing_ok=True)
+    shutil.rmtree(draft / "before", ignore_errors=True)
 
     def make(id: str) -> Execution:
         archive.pin(store, id, blobs)

@@ -125,12 +125,15 @@ class Facts:
         digest = access.before_digest
         if digest is None or not wanted or self._known is not None:
             return digest
-        if self._store.has(digest):
+        if access.before_file is not None:
+            self._keep(access.before_file)
+        elif self._store.has(digest):
             self.blobs.add(digest)
         elif _has_still(self._place(access.path), digest):
             self._keep(self._place(access.path))
         else:
-            self.problems.append(f"{access.path} was replaced, and what it was before could not be kept")
+            why = f": {access.before_unkept}" if access.before_unkept else ""
+            self.problems.append(f"{access.path} was replaced, and what it was before could not be kept{why}")
         return digest
 
     def _after(self, path: str, now: os.stat_result) -> str | None:

@@ -29,6 +29,7 @@ def run_traced(
     cwd: str | None = None,
     env: Mapping[str, str] | None = None,
     ignore: Sequence[str] = (),
+    keep: str = "",
     name: str = "command",
 ) -> tuple[int, Span]:
     """Run a command to its end; return how it ended and what it did.
@@ -45,6 +46,8 @@ def run_traced(
         Its whole environment; this process's by default.
     ignore : sequence of str
         As `attach` takes it.
+    keep : str
+        A folder for what the command read and then changed (`Access.before_file`), which is the caller's to remove.
     name : str
         The span's name.
 
@@ -66,7 +69,7 @@ def run_traced(
                 os.chdir(cwd)
             what = argv[0]
             program = shutil.which(what, path=environ.get("PATH", os.defpath))
-            tracer = attach(ignore=ignore)
+            tracer = attach(ignore=ignore, keep=keep)
             os.write(writer, (tracer.reason or "").encode())
             os.close(writer)
             if program is None:

@@ -58,6 +58,8 @@ def supervise(main: Callable[[], None]) -> NoReturn:
     status = keeper.run()
     if keeper.last:  # it ended in a span, which nobody asks for
         shutil.rmtree(os.path.dirname(keeper.last), ignore_errors=True)
+        if keeper.kept:
+            shutil.rmtree(keeper.kept, ignore_errors=True)
     _end_as(status)
 
 
@@ -91,6 +93,8 @@ class Keeper:
     ----------
     last : str
         The file with the span in which the kernel process ended; empty where it ended in none.
+    kept : str
+        The folder with the old content that this span names; empty where nothing was to be kept.
     """
 
     def __init__(self, main: Callable[[], None], given: Sequence[int] = ()) -> None:
@@ -103,6 +107,7 @@ class Keeper:
         self._starter = os.getppid() if os.environ.get("JPY_PARENT_PID") else 0
         self._told_to_end = 0.0
         self.last = ""
+        self.kept = ""
 
     def run(self) -> int:
         """Start everything; return K's wait status."""
@@ -155,6 +160,7 @@ class Keeper:
                 self._setup = message.get("setup", self._setup)
                 if "exit" in message:
                     self.last = str(message.get("last", ""))
+                    self.kept = str(message.get("kept", ""))
                     return int(message["exit"])
 
     def _watch_starter(self) -> None:
@@ -203,8 +209,8 @@ class Keeper:
 
 
 def _remove(setup: dict[str, Any], last: str) -> None:
-    """Remove what was kept for K, and the run directory unless a last span waits there for who started the command."""
-    for folder in filter(None, (setup.get("keep"), "" if last else setup.get("rundir"))):
+    """Remove the run directory and what was kept for K, unless a last span is there for who started the command."""
+    for folder in () if last else filter(None, (setup.get("keep"), setup.get("rundir"))):
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -420,7 +426,7 @@ class _House:
             if pid == self._kernel:
                 self._ended = True
                 self._last = self._supervisor.last_span() if self._supervisor is not None else self._hosted()
-                self._tell({"exit": status, "last": self._last})
+                self._tell({"exit": status, "last": self._last, "kept": self._setup.get("keep", "")})
 
     def _ends(self) -> Iterator[tuple[int, int]]:
         """Yield pid and wait status of children that have ended."""
