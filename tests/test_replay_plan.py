@@ -105,7 +105,7 @@ def check(plan: Plan[Value], sources: dict[Value, Source], cells: dict[int, Cell
     return made
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(graphs())
 def test_plan_is_the_cheapest_of_all(
     graph: tuple[dict[Value, Source], dict[int, Cell], list[Value], list[int]],
@@ -125,7 +125,7 @@ def test_plan_is_the_cheapest_of_all(
         assert min(cost(s, sources, cells, [], [index]) for s in subsets) == math.inf
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(graphs(most=40), st.integers(0, 3))
 def test_plan_beyond_the_search_is_possible_and_no_worse_than_loading(
     graph: tuple[dict[Value, Source], dict[int, Cell], list[Value], list[int]], searched: int

@@ -73,7 +73,7 @@ def structure(variables: dict[str, Any]) -> object:
     return {n: plain(variables[n]) for n in sorted(variables) if type(variables[n]).__name__ != "module"}
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(cells, st.data())
 def test_state_comes_back_from_any_ruin(texts: list[str], data: st.DataObject) -> None:
     with (
