@@ -26,6 +26,8 @@ def main():
 supervise(main)
 """
 
+_LOST = "cells record and replay, but calls cost more, no debugger works in a cell, and a kernel dies with its supervisor"
+
 
 class Diagnosis(msgspec.Struct, frozen=True):
     """What works here.
@@ -33,7 +35,7 @@ class Diagnosis(msgspec.Struct, frozen=True):
     Attributes
     ----------
     tracer : str
-        The mechanism: ``seccomp``, or ``none``.
+        The mechanism, as `Tracer.mechanism` names it.
     tracer_problem : str or None
         Why it is not better.
     store : str
@@ -57,7 +59,8 @@ class Diagnosis(msgspec.Struct, frozen=True):
     @property
     def well(self) -> bool:
         """Whether cells are recorded and replayed here."""
-        return self.tracer != "none" and self.tracer_problem is None and self.store_problem is None
+        traced = self.tracer == "ptrace" or (self.tracer != "none" and self.tracer_problem is None)
+        return traced and self.store_problem is None
 
 
 def examine(folder: Path) -> Diagnosis:
@@ -85,7 +88,11 @@ def _tracer() -> tuple[str, str | None]:
     except ValueError:
         last = done.stderr.strip().splitlines()[-1:] or [f"exit status {done.returncode}"]
         return "none", f"the probe failed: {last[0]}"
-    return mechanism, reason or (None if complete else "; ".join(problems))
+    if not complete:
+        return "none", reason or "; ".join(problems)
+    if mechanism == "ptrace":
+        return mechanism, f"{reason or 'PROVCRT_TRACER asks for it'}; {_LOST}"
+    return mechanism, reason
 
 
 def collect(folder: Path, limit: int | None, *, dry: bool) -> Collected:

@@ -363,11 +363,12 @@ class _House:
             os.close(notify.take_descriptor(self._kernel, int(self._setup["probe"])))
             with open(f"/proc/{self._kernel}/mem", "rb"):
                 pass
+            others = self._listeners()
         except OSError as error:
             link.send(json.dumps({"no": str(error)}).encode())
             return False
         link.send(b'{"ready": true}')
-        listener = self._find_listener(link)
+        listener = self._find_listener(link, others)
         if listener < 0:
             return False
         self._tell({"setup": self._setup}, (listener,))
@@ -402,24 +403,32 @@ class _House:
         self._exits.put((pid, status))
         self._waker.wake()
 
-    def _find_listener(self, link: socket.socket) -> int:
+    def _find_listener(self, link: socket.socket, others: set[int]) -> int:
         """Wait until K has installed its filter, and take the listener; -1 where it says that it failed.
 
         K cannot be asked for it: a thread of it may already be waiting in a trapped call, holding the GIL.
         """
-        folder = f"/proc/{self._kernel}/fd"
         poll = select.poll()
         poll.register(link, select.POLLIN)
         while True:
             try:
-                for number in os.listdir(folder):
+                for number in self._listeners() - others:
                     with contextlib.suppress(OSError):
-                        if os.readlink(f"{folder}/{number}") == "anon_inode:seccomp notify":
-                            return notify.take_descriptor(self._kernel, int(number))
+                        return notify.take_descriptor(self._kernel, number)
             except OSError:
                 return -1
             if poll.poll(1):
                 return -1
+
+    def _listeners(self) -> set[int]:
+        """Return K's descriptors of listeners: also such as it has inherited, which are not ours to serve."""
+        folder = f"/proc/{self._kernel}/fd"
+        found = set()
+        for number in os.listdir(folder):
+            with contextlib.suppress(OSError):
+                if os.readlink(f"{folder}/{number}") == "anon_inode:seccomp notify":
+                    found.add(int(number))
+        return found
 
     def _reap(self) -> None:
         for pid, status in self._ends():
