@@ -40,7 +40,9 @@ class Imports:
 
     def install(self, page: Page | None) -> None:
         """From now on the import system asks through `page`; without one all is as it was."""
-        if page is None:
+        if page is None or not (
+            hasattr(_system, "_path_stat") and hasattr(_system.FileFinder, "_fill_cache")
+        ):
             return
         looks, folders, seen = self.looks, library_folders(), page.lstat
         plain_stat: Callable[[Any], os.stat_result] = _system._path_stat
