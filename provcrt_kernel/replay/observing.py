@@ -227,7 +227,7 @@ class Observer:
             if state.opaque is None and (module := owner(value, running.source, tools.namespace)):
                 why = f"{OWNED}{module}"
             if why.startswith(OWNED):
-                states[name] = msgspec.structs.replace(state, version=f"{running.lineage}:{name}", opaque=why)
+                states[name] = msgspec.structs.replace(state, opaque=why)
         return dataclasses.replace(change, states=states)
 
     def _modules(

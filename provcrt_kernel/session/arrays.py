@@ -12,7 +12,7 @@ from typing import Any
 import xxhash
 
 from .definitions import class_token, note_module
-from .objects import instance_dict, state
+from .objects import constant_of, instance_dict, state
 from .walk import ATOMS, Walker, handles_named
 
 _CHUNK = 1 << 24
@@ -150,6 +150,10 @@ def _dtype(walker: Walker, value: Any) -> None:
 
 @handles_named("numpy.random._generator.Generator", "numpy.random.mtrand.RandomState")
 def _random(walker: Walker, value: Any) -> None:
+    if (constant := constant_of(value)) is not None:
+        note_module(walker, constant[0])
+        walker.token(b"n", *constant)
+        return
     if walker.seen(value):
         return
     class_token(walker, type(value))

@@ -28,6 +28,9 @@ _SKIPPED = frozenset(
     (
         *("__dict__", "__weakref__", "__slotnames__", "__module__", "__qualname__", "__firstlineno__"),
         *("__static_attributes__", "_abc_impl", "__annotations_cache__", "_value2member_map_"),
+        # pydantic makes them of fields and annotations, and names the class in them by its address
+        *("__pydantic_core_schema__", "__pydantic_validator__", "__pydantic_serializer__"),
+        "__pydantic_parent_namespace__",
     )
 )
 """Attributes of a class that say nothing of it: caches, and what is written elsewhere."""

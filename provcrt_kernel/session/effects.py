@@ -14,6 +14,7 @@ import sys
 import types
 from collections.abc import Iterable, Mapping
 
+from provcrt_kernel.session.objects import constant_of
 from provcrt_kernel.session.source import Source
 
 #: Calls that change what they are called on, by the first word of their name.
@@ -159,6 +160,8 @@ def owner(value: object, source: Source, namespace: Mapping[str, object]) -> str
     """The module that `value` is mutable state of, among those that the cell names; None: it may be copied."""
     if isinstance(value, _COPIED):
         return None
+    if isinstance(value, types.MethodType) and constant_of(value.__self__) is not None:
+        return None  # `random.shuffle` comes back bound to the module's own stream
     if value is None or not (hasattr(value, "__dict__") or isinstance(value, dict | list | set | bytearray)):
         return None
     modules = {m for name in source.imports if isinstance(m := sys.modules.get(name), types.ModuleType)}

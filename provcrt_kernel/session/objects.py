@@ -109,12 +109,21 @@ def instance(walker: Walker, value: object) -> None:
         state(walker, value)
 
 
-def constant_of(value: object) -> tuple[str, str] | None:
-    """Module and name of a library's stateless constant, such as ``dataclasses.MISSING``.
+#: Random streams that libraries keep for everybody: what holds one draws from it, and follows when it is seeded.
+_STREAMS = (("numpy.random.mtrand", "_rand"), ("random", "_inst"), ("torch", "default_generator"))
+_STREAM_TYPES = frozenset({"RandomState", "Random", "Generator"})
 
-    It is one object in each process, known by its identity alone.
+
+def constant_of(value: object) -> tuple[str, str] | None:
+    """Module and name of a library's stateless constant, such as ``dataclasses.MISSING``, or of its own random stream.
+
+    It is one object in each process, known by its identity alone; the positions of streams are ambient slots.
     """
     cls = type(value)
+    if cls.__name__ in _STREAM_TYPES:
+        for where, name in _STREAMS:
+            if value is getattr(sys.modules.get(where), name, None):
+                return where, name
     if instance_dict(value) or cls.__basicsize__ > _EMPTY or class_home(cls) not in ("stdlib", "package"):
         return None
     if _is_custom(cls) or slots(value):

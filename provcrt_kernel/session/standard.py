@@ -149,7 +149,8 @@ def _lru_cache(walker: Walker, value: Any) -> None:
     if walker.seen(value):
         return
     walker.token(b"w")
-    walker.real((value.__wrapped__, value.cache_parameters()))
+    walker.real((value.__wrapped__,))
+    walker.temporary(value.cache_parameters())
     if any(value.cache_info()[:2]) or value.cache_info().currsize:
         walker.without_value("cache that was used")
 

@@ -152,6 +152,7 @@ class Walker:
             self.out.append(b"\xff@" + number.to_bytes(4, "little"))
             return True
         self.memo[key] = len(self.memo)
+        self.keep.append(value)  # or its address may be another's later in this walk
         if self.fresh is None:
             self.objects.add(key)
         return False
