@@ -107,3 +107,21 @@ print(json.dumps([found.tracer, found.tracer_problem, found.well]))
     tracer, problem, well = json.loads(done.stdout)
     assert (tracer, well) == ("ptrace", True)
     assert "no debugger works in a cell" in problem
+
+
+OLD = """
+from provcrt_kernel.trace import stops
+stops.Stops._by_info = stops.Stops._by_registers
+supervise(main)
+"""
+
+
+def test_stops_of_an_old_linux(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before Linux 5.3 a stop's call is read from the registers, and a 32-bit one is known by the filter's answer."""
+    monkeypatch.setenv("PROVCRT_TRACER", "ptrace")
+    path = script("with span('x'):\n    subprocess.run(['cat', '/etc/passwd'], stdout=-3)", tmp_path)
+    path.write_text(path.read_text().replace("\nsupervise(main)", OLD))
+    subprocess.run([sys.executable, str(path)], timeout=60, check=True)
+    (span,) = spans_of(tmp_path)
+    assert span.complete
+    assert flags(by_path(span)["/etc/passwd"]) == "r"

@@ -480,3 +480,37 @@ def test_a_signal_wakes_the_first_thread(tmp_path: Path) -> None:
         """,
         tmp_path,
     )
+
+
+def test_a_guest_joins_the_successor(tmp_path: Path, ready: Path, mechanism: str) -> None:
+    if mechanism == "ptrace":
+        pytest.skip("by ptrace nobody can take over")
+    inner = tmp_path / "inner"
+    inner.mkdir()
+    body = f"""
+    with span("hit"):
+        open({str(ready)!r}, "w").write(str(os.getppid()))
+        while not os.path.exists({str(ready)!r} + "-killed"): time.sleep(0.01)
+    for name in ("lost", "after"):
+        with span(name):
+            open("/etc/hostname").close()
+    """
+    path = script(body, inner, mechanism="joined")
+    process = start(
+        script(
+            f"with span('outer'):\n    subprocess.run([sys.executable, {str(path)!r}], check=True)", tmp_path
+        )
+    )
+    until(ready.exists)
+    (supervisor,) = children(process.pid)
+    os.kill(supervisor, signal.SIGKILL)
+    time.sleep(0.2)
+    Path(f"{ready}-killed").touch()
+    assert process.wait(60) == 0
+    hit, lost, after = spans_of(inner)
+    assert not hit.complete
+    assert lost.complete  # joined again when it began
+    assert after.complete
+    assert flags(by_path(after)["/etc/hostname"]) == "r"
+    (outer,) = spans_of(tmp_path)
+    assert not outer.complete
