@@ -55,14 +55,39 @@ def _about(
 
 @app.command("open")
 def open_project(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="A project.")], json: Json = False
+    name: Annotated[str, typer.Argument(metavar="NAME|FILE.provcrt", help="A project, or a shared file.")],
+    rename: Annotated[
+        str, typer.Option("--name", help="The new project's name, where a file is opened.")
+    ] = "",
+    json: Json = False,
 ) -> None:
-    """Open a project of this folder, or begin it."""
+    """Open a project of this folder, or begin it; or open a shared file as a new project."""
+    if name.endswith(".provcrt"):
+        loaded, ids = Project.load(Path.cwd(), Path(name), rename)
+        if json:
+            _print_json({"name": loaded.name, "folder": str(loaded.root), "executions": ids})
+        else:
+            print(f"opened {name} as {loaded.name} in {loaded.root}: {', '.join(ids)}")
+        return
     project, new = Project.create(Path.cwd(), name)
     if json:
         _print_json({"name": name, "folder": str(project.root), "created": new})
     else:
         print(f"{'created' if new else 'opened'} {name} in {project.root}")
+
+
+@app.command()
+def export(
+    id: Id,
+    file: Annotated[Path, typer.Argument(metavar="FILE.provcrt", help="The file to share.")],
+    json: Json = False,
+) -> None:
+    """Write an execution, with those that it came from, to one file to share."""
+    size = Project.find(Path.cwd()).export(id, file)
+    if json:
+        _print_json({"file": str(file), "bytes": size})
+    else:
+        print(f"{id} is in {file}, {_size(size)}")
 
 
 @app.command(

@@ -14,10 +14,12 @@ import datetime
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-
-from prov.model import PROV, PROV_TYPE, ProvDocument, ProvEntity
+from typing import TYPE_CHECKING
 
 from provcrt_kernel.provenance.files import FileVersion
+
+if TYPE_CHECKING:
+    from prov.model import ProvDocument, ProvEntity
 
 NAMESPACE = "urn:provcrt:"
 
@@ -91,6 +93,8 @@ def execution_document(
     prov.model.ProvDocument
         Which serialises itself as JSON, PROV-N or XML.
     """
+    from prov.model import PROV, PROV_TYPE, ProvDocument  # a tenth of a second that only this needs
+
     document = ProvDocument()
     document.add_namespace("provcrt", NAMESPACE)
     document.add_namespace("run", f"urn:provcrt:execution:{execution}:")

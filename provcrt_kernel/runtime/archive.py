@@ -6,10 +6,11 @@
       store/                     contents, and what the kernel records, see `provcrt_kernel.store`
       cache/                     what repetitions share; it may be removed
       current                    the name of the project that is open, where it has one
-      executions/                those of the project without a name; of others in projects/NAME/executions
+      executions/                those of the project without a name; of others in projects/NAME/executions,
+                                 beside them the store of what was imported
         last                     the highest number that was ever given
         e1/
-          execution.json         `Execution`
+          execution.json         `Execution`; and seal, this user's signature on it
           source.ipynb           a notebook as it was run, byte for byte
           executed.ipynb         with its outputs
           repetitions/1/         repetition.json, executed.ipynb
@@ -37,6 +38,8 @@ import msgspec
 from provcrt_kernel.runtime.errors import ProjectError
 from provcrt_kernel.runtime.execution import FORMAT, Execution, Repetition, from_json, to_json
 from provcrt_kernel.store import Store
+from provcrt_kernel.store.place import user_folder
+from provcrt_kernel.store.seal import SIZE, Seal, user_seal
 
 FOLDER = ".provcrt"
 SOURCE, EXECUTED = "source.ipynb", "executed.ipynb"
@@ -79,7 +82,20 @@ class Archive:
 
     def store(self) -> Store:
         """Open the store with the contents of this project; StoreError where it cannot be."""
-        return Store.open(self._home / "store")
+        own = self.folder.parent / "store"  # of what was imported
+        return Store.open(own if self.name and own.is_dir() else self._home / "store")
+
+    def import_begins(self) -> None:
+        """Make a project for what others made, with a store of its own; ProjectError where there is one already."""
+        if self.folder.is_dir():
+            raise ProjectError.usage(f"there is a project {self.name} already", "give another with --name")
+        self._check_name()
+        self.prepare()
+        (self.folder.parent / "store").mkdir(mode=0o700)
+
+    def import_fails(self) -> None:
+        """Remove the project again."""
+        shutil.rmtree(self.folder.parent, ignore_errors=True)
 
     def pin(self, store: Store, what: str, blobs: Collection[str]) -> None:
         """Keep blobs for as long as the execution or repetition `what` is there; StoreError where that fails."""
@@ -96,6 +112,12 @@ class Archive:
         self.prepare()
         write(self._home / "current", self.name.encode() + b"\n")
         return new
+
+    def _check_name(self) -> None:
+        if not _NAME.fullmatch(self.name):
+            raise ProjectError.usage(
+                f"{self.name!r} cannot be the name of a project", "use letters and digits"
+            )
 
     def remove(self, id: str, store: Store) -> None:
         """Remove an execution with all its repetitions; ProjectError where there is none."""
@@ -134,6 +156,15 @@ class Archive:
         if not (self.folder / id).is_dir():
             raise ProjectError.unknown_id(id, self.ids())
         return _load(self.folder / id / "execution.json", Execution)
+
+    def is_ours(self, id: str) -> bool:
+        """Tell whether this user made an execution here; what came with a folder from elsewhere is another's."""
+        try:
+            mac = (self.folder / id / "seal").read_bytes()
+            data = (self.folder / id / "execution.json").read_bytes()
+        except OSError:
+            return False
+        return len(mac) == SIZE and _seal().open(_sealed(self.name, id), mac + data) is not None
 
     def repetitions(self, id: str) -> list[Repetition]:
         """Return the repetitions of an execution, oldest first; raises as `execution` does."""
@@ -182,15 +213,20 @@ class Archive:
         finally:
             shutil.rmtree(draft, ignore_errors=True)
 
-    def keep(self, draft: Path, make: Callable[[str], Execution]) -> Execution:
-        """Keep a filled draft as the next execution, which `make` makes for the id that it is given."""
+    def keep(self, draft: Path, make: Callable[[str], Execution], *, id: str | None = None) -> Execution:
+        """Keep a filled draft as the next execution, which `make` makes for its id; or as `id`, in a new project."""
         with self._alone():
             record = self.folder / "last"
             last = int(record.read_text()) if record.exists() else 0
-            number = 1 + max([last, *(int(id[1:]) for id in self.ids())])
-            write(record, b"%d\n" % number)
+            number = 1 + max([last, *(int(each[1:]) for each in self.ids())])
+            if id is not None:
+                number = int(id[1:])
+            write(record, b"%d\n" % max(last, number))
             execution = make(f"e{number}")
-            (draft / "execution.json").write_bytes(to_json(execution))
+            data = to_json(execution)
+            (draft / "execution.json").write_bytes(data)
+            if not execution.origin:
+                (draft / "seal").write_bytes(_seal().close(_sealed(self.name, execution.id), data)[:SIZE])
             draft.rename(self.folder / execution.id)
         return execution
 
@@ -228,6 +264,14 @@ def write(path: Path, data: bytes) -> None:
         with contextlib.suppress(OSError):
             draft.unlink()
         raise ProjectError.cannot_write(path, cause) from cause
+
+
+def _seal() -> Seal:
+    return user_seal(user_folder())[0]
+
+
+def _sealed(project: str, id: str) -> str:
+    return f"execution:{project}:{id}"
 
 
 def _current(home: Path) -> str:

@@ -309,11 +309,8 @@ def _run(
         if "stdin" not in command.streams or not store.restore(command.streams["stdin"], stdin):
             stdin.write_bytes(b"")
     if not isolation:
-        if kept.execution.origin:
-            raise ProjectError.usage(
-                f"{kept.execution.id} was imported from {kept.execution.origin}",
-                "what others made runs isolated only, leave --no-isolation out",
-            )
+        if not archive.is_ours(kept.execution.id):
+            raise ProjectError.not_ours(kept.execution.id)
         _check_inputs(kept, store)
         environ = {**command.environ, **{n: os.environ[n] for n in command.left_out if n in os.environ}}
         runner = in_place([str(root / ".provcrt")])

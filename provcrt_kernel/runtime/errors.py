@@ -113,6 +113,21 @@ class ProjectError(Exception):
         return cls(f"{id} is a run of a notebook, {what}")
 
     @classmethod
+    def not_ours(cls, id: str) -> Self:
+        """Somebody else made an execution: what is in it may do anything."""
+        return cls(
+            f"{id} was not made by you on this machine, it is only repeated isolated: leave --no-isolation out"
+        )
+
+    @classmethod
+    def foreign_notebook(cls, id: str) -> Self:
+        """Somebody else made an execution of a notebook."""
+        return cls(
+            f"{id} was not made by you on this machine and its cells would run here, with your rights:"
+            " read it, and give --no-isolation if you trust it"
+        )
+
+    @classmethod
     def usage(cls, what: str, advice: str) -> Self:
         """What was asked for makes no sense."""
         return cls(f"{what}: {advice}")

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import stat
 import tempfile
 from collections.abc import Iterator
@@ -97,6 +98,10 @@ def lay_pack(pack: Packed, store: Store, root: Path, scratch: Path) -> None:
         files = [entry for entry in entries if entry.kind == "file"]
         if files != sorted(files, key=lambda entry: entry.path):
             raise ProjectError.hostile("a package's files are not in order")
+        if sum(entry.size for entry in files) != pack.size or any(entry.size < 0 for entry in files):
+            raise ProjectError.hostile(f"the package {pack.package.name} is not of the size that it says")
+        if pack.size > shutil.disk_usage(root).free:
+            raise ProjectError.cannot_write(root, OSError(28, "No space left on device"))
 
         def fill(entry: Entry, place: str) -> bool:
             with open(place, "xb") as target:

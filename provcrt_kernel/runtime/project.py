@@ -5,21 +5,21 @@ from __future__ import annotations
 import builtins
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
-from prov.model import ProvDocument
-
-from provcrt_kernel.kernel.rerun import Finding
-from provcrt_kernel.provenance.document import execution_document
 from provcrt_kernel.provenance.files import FileVersion
-from provcrt_kernel.runtime import audit, commands, commit, detail, notebooks
-from provcrt_kernel.runtime.archive import Archive, nearest
+from provcrt_kernel.runtime import commands, commit, detail, share
+from provcrt_kernel.runtime.archive import SOURCE, Archive, nearest, write
 from provcrt_kernel.runtime.commands import Kept
 from provcrt_kernel.runtime.errors import ProjectError
 from provcrt_kernel.runtime.execution import CellRun, Execution, Repetition
 from provcrt_kernel.runtime.given import substituted
-from provcrt_kernel.runtime.run import KERNEL
 from provcrt_kernel.store import Collected
+
+if TYPE_CHECKING:
+    from prov.model import ProvDocument
+
+    from provcrt_kernel.kernel.rerun import Finding
 
 
 def _nothing(cell: CellRun) -> None:
@@ -35,7 +35,7 @@ class Project:
         The folder that holds ``.provcrt``.
     """
 
-    def __init__(self, root: Path, *, kernel: Sequence[str] = KERNEL, name: str | None = None) -> None:
+    def __init__(self, root: Path, *, kernel: Sequence[str] = (), name: str | None = None) -> None:
         self.root = root
         self._kernel = tuple(kernel)
         self._archive = Archive(root, name)
@@ -46,7 +46,7 @@ class Project:
         return self._archive.name
 
     @classmethod
-    def create(cls, folder: Path | str, name: str, *, kernel: Sequence[str] = KERNEL) -> tuple[Self, bool]:
+    def create(cls, folder: Path | str, name: str, *, kernel: Sequence[str] = ()) -> tuple[Self, bool]:
         """Open the project `name` in the nearest folder at or above `folder` that has projects, or begin it there.
 
         Returns
@@ -65,13 +65,13 @@ class Project:
         return project, project._archive.create()
 
     @classmethod
-    def open(cls, folder: Path | str, *, kernel: Sequence[str] = KERNEL) -> Self:
+    def open(cls, folder: Path | str, *, kernel: Sequence[str] = ()) -> Self:
         """Return the nearest project at or above `folder`, or one to begin there with its first execution."""
         folder = Path(folder)
         return cls(nearest(folder) or folder.absolute(), kernel=kernel)
 
     @classmethod
-    def find(cls, start: Path | str, *, kernel: Sequence[str] = KERNEL) -> Self:
+    def find(cls, start: Path | str, *, kernel: Sequence[str] = ()) -> Self:
         """Return the nearest project at or above `start`; ProjectError where there is none."""
         root = nearest(Path(start))
         if root is None:
@@ -106,6 +106,8 @@ class Project:
         ProjectError
             Where it cannot be run, or not be kept.
         """
+        from provcrt_kernel.runtime import notebooks  # with nbclient and jsonschema: a command needs neither
+
         return notebooks.execute(
             self._archive,
             self.root,
@@ -172,7 +174,11 @@ class Project:
             Where there is no such execution, or it cannot be run.
         """
         reference = self.show(id)
+        if reference.command is None and isolation and not self._archive.is_ours(id):
+            raise ProjectError.foreign_notebook(id)
         if reference.command is None:
+            from provcrt_kernel.runtime import notebooks
+
             return notebooks.repeat(self._archive, self.root, reference, kernel=self._kernel, on_cell=on_cell)
         return commands.repeat(
             self._archive, self.root, reference, isolation=isolation, show=show, output=output
@@ -182,6 +188,8 @@ class Project:
         self, id: str, *, everything: bool = False, on_cell: Callable[[CellRun], None] = _nothing
     ) -> tuple[Finding, ...]:
         """Run the recorded notebook of an execution, then from scratch beside it; see `audit.audit_notebook`."""
+        from provcrt_kernel.runtime import audit
+
         return audit.audit_execution(
             self._archive,
             self.root,
@@ -256,13 +264,58 @@ class Project:
             latest = [each.id for each in executions.values() if each.command is not None]
             id = out.id if out and out.id in executions else latest[-1] if latest else "e1"
         folder = Path(out.folder) if out and out.id == id and Path(out.folder).is_dir() else None
+        reference = self.show(id)
+        if folder is None and (command := reference.command) is not None:
+            here = Path(command.cwd).is_dir() and not reference.origin
+            if not here:
+                raise ProjectError.usage(
+                    f"the files of {id} are not here", f"`provcrt checkout {id}`, and edit those"
+                )
         with self._archive.store() as store:
-            family = commit.lineage(self.show(id), executions)
+            family = commit.lineage(reference, executions)
             kept = [Kept.load(each, store) for each in family]
             edited = commit.edited(kept[0], folder, commit.left_by(kept), store)
         return commands.modify(
             self._archive, self.root, edited.kept, relation="commit", changes=edited.changes, show=show
         )
+
+    def export(self, id: str, target: Path) -> int:
+        """Write an execution, and those that it came from, to one file; return its size in bytes.
+
+        Raises
+        ------
+        ProjectError, StoreError
+            Where there is none, or the file cannot be written.
+        """
+        executions = {each.id: each for each in self.list()}
+        return share.export(self._archive, commit.lineage(self.show(id), executions), target)
+
+    @classmethod
+    def load(cls, folder: Path | str, source: Path, name: str = "") -> tuple[Self, builtins.list[str]]:
+        """Open a shared file as a new project, of which nothing is trusted; return it and its executions' ids.
+
+        Raises
+        ------
+        ProjectError, StoreError
+            Where it cannot be read, or is hostile; nothing is kept then.
+        """
+        if not source.is_file():
+            raise ProjectError.no_such_file(source)
+        folder = Path(folder)
+        project = cls(nearest(folder) or folder.absolute(), name=name or share.name_of(source))
+        executions = share.load(project._archive, source)
+        for each in executions:
+            project._lay_notebook(each)
+        project._archive.create()  # it is the one that is open now
+        return project, [each.id for each in executions]
+
+    def _lay_notebook(self, execution: Execution) -> None:
+        """Put an imported notebook where its execution had it, unless something is there."""
+        if execution.notebook is not None:
+            place = self.root / execution.notebook.path
+            if not place.exists() and place.parent.resolve().is_relative_to(self.root.resolve()):
+                place.parent.mkdir(parents=True, exist_ok=True)
+                write(place, self._archive.read(execution.id, SOURCE)[1])
 
     def remove(self, id: str) -> Collected:
         """Remove an execution and its repetitions, and free what only they needed.
@@ -305,6 +358,8 @@ class Project:
         else:
             with self._archive.store() as store:
                 activities = detail.activities_of_command(Kept.load(execution, store))
+        from provcrt_kernel.provenance.document import execution_document
+
         return execution_document(
             id,
             notebook=FileVersion(str(self.root / notebook.path), notebook.digest) if notebook else None,

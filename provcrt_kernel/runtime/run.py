@@ -65,7 +65,7 @@ def run(
     path : Path
         Where it lies, or lay: the kernel works in that folder.
     kernel : sequence of str
-        The kernel's command line. It needs no installed kernelspec.
+        The kernel's command line; ours where it is empty. It needs no installed kernelspec.
     on_cell : callable
         Told of each cell when it has run.
 
@@ -76,7 +76,7 @@ def run(
     KeyboardInterrupt
         Where the user interrupts; the kernel is ended first.
     """
-    return asyncio.run(_Run(notebook, path, kernel, on_cell).whole())
+    return asyncio.run(_Run(notebook, path, kernel or KERNEL, on_cell).whole())
 
 
 class _Run:

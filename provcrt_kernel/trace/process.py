@@ -161,6 +161,10 @@ class Keeper:
                 if "exit" in message:
                     self.last = str(message.get("last", ""))
                     self.kept = str(message.get("kept", ""))
+                    if (
+                        self._listener >= 0
+                    ):  # S has its own; the next command's would take this one for its K's
+                        os.close(self._listener)
                     return int(message["exit"])
 
     def _watch_starter(self) -> None:
