@@ -52,6 +52,7 @@ CASES = {
     "remove": ("os.unlink('a')", {"a": "sd"}),
     "remove nothing": ("\ntry: os.unlink('no')\nexcept OSError: pass", {"no": "s"}),
     "temporary": ("open('n', 'x').close(); os.unlink('n')", {"n": ""}),
+    "written and removed": ("open('n', 'w').close(); os.unlink('n')", {"n": "s"}),
     "temporary directory": (
         "os.mkdir('n'); open('n/x', 'w').close(); os.path.exists('n/y'); os.listdir('n'); "
         "os.unlink('n/x'); os.rmdir('n')",
@@ -60,7 +61,7 @@ CASES = {
     "probe, then temporary": ("os.path.exists('n'); open('n', 'w').close(); os.unlink('n')", {"n": "s"}),
     "replace by rename": (
         "open('n', 'w').close(); os.rename('n', 'a'); open('a').read()",
-        {"n": "", "a": "w"},
+        {"n": "s", "a": "w"},
     ),
     "rename": ("os.rename('a', 'n')", {"a": "rd", "n": "w"}),
     "rename a directory": (
@@ -110,7 +111,7 @@ CASES = {
     "byte code": ("os.mkdir('__pycache__'); open('__pycache__/x.pyc', 'w').close()", {"__pycache__": ""}),
     "swap by rename": (
         "open('n', 'w').write('x'); os.rename('a', 'old'); os.rename('n', 'a'); os.rename('old', 'n')",
-        {"a": "rw", "n": "w", "old": ""},
+        {"a": "rw", "n": "w", "old": "s"},
     ),
     "link changes": (
         "os.stat('to_dir/c'); os.unlink('to_dir'); os.symlink('dir/deep', 'to_dir'); os.stat('to_dir/d')",

@@ -219,7 +219,7 @@ class Engine:
                 os.environ.pop(variable, None)
             else:
                 os.environ[variable] = value
-        self.rebuild.defer_import(record.imports)
+        self.rebuild.defer_import(record)
         if record.pinned:
             self.rebuild.pin(index)
         self._results.pop(count, None)

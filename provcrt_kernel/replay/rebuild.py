@@ -84,7 +84,7 @@ class Rebuild:
     pace: Pace
     _recomputed: list[int] = field(default_factory=list)
     _have: dict[tuple[tuple[str, ...], str], dict[str, object]] = field(default_factory=dict)
-    _imports: dict[str, None] = field(default_factory=dict)
+    _imports: dict[str, str] = field(default_factory=dict)
     _pins: list[int] = field(default_factory=list)
     #: Snapshots that could not be loaded.
     _lost: set[str] = field(default_factory=set)
@@ -92,9 +92,10 @@ class Rebuild:
     _impossible: dict[int, str] = field(default_factory=dict)
     _missed: dict[int, int] = field(default_factory=dict)
 
-    def defer_import(self, names: Iterable[str]) -> None:
-        """A replayed cell imported these modules."""
-        self._imports.update(dict.fromkeys(names))
+    def defer_import(self, record: Record) -> None:
+        """A replayed cell imported modules, and found them where the record says."""
+        for name in record.imports:
+            self._imports.setdefault(name, record.resolved.get(name.partition(".")[0], ""))
 
     def pin(self, index: int) -> None:
         """A replayed execution has effects that only running it again brings back."""

@@ -83,7 +83,7 @@ class Recompute:
                 slot is not None and slot.live and slot.state.version == version
             ):
                 continue
-            state = self.history.state(name, version, index)
+            state = self.history.state(name, version, index) or self.ambience.first(name, version)
             if state is not None:
                 states[name] = state
         self.ambience.restore(states)

@@ -84,6 +84,8 @@ class World:
 
     def earlier(self, index: int) -> list[FileOutput]:
         """What paths were before an execution, of those that it and later ones changed and nobody else since."""
+        own = self._history[index].record
+        first = {i.path: i for i in own.inputs} if own is not None else {}
         now: dict[str, FileOutput] = {}
         then: dict[str, FileOutput | None] = {}
         for later in range(index, len(self._history)):
@@ -93,7 +95,7 @@ class World:
             looked = {i.path: i for i in record.inputs}
             for output in record.outputs:
                 now[output.path] = output
-                known = looked.get(output.path)
+                known = first.get(output.path) or looked.get(output.path)
                 if output.path not in then:
                     then[output.path] = (
                         FileOutput(

@@ -46,6 +46,7 @@ class Ambience:
         self._slots = slots
         self._adapters: dict[str, Adapter] = {f"~{a.name}": a for a in adapters() if a.name not in _ELSEWHERE}
         self._own: set[str] = set()
+        self._base: dict[str, State] = {}
 
     def capture(self) -> Values:
         """All slots' values now; None for those of libraries that are not loaded."""
@@ -61,6 +62,12 @@ class Ambience:
             if value is not None:
                 state = State(self._version(value), plain=msgspec.msgpack.encode(value))
                 self._slots.set(name, state, live=True, maker=None)
+                self._base[name] = state
+
+    def first(self, name: str, version: str) -> State | None:
+        """The state of a slot in which the session began, if that is this version."""
+        state = self._base.get(name)
+        return state if state is not None and state.version == version else None
 
     def _version(self, value: object) -> str:
         """Digest of a value; objects that the kernel itself put there are the same in every session."""

@@ -91,6 +91,10 @@ def reduce_class(cls: type, digest: str | None) -> Any:
         for name, item in attributes.items():  # mangled names too
             if type(item) is MemberDescriptorType:
                 state[0].pop(name, None)
+    # cloudpickle sorts them, but their order can be seen
+    places = {name: place for place, name in enumerate(attributes)}
+    own = dict(sorted(state[0].items(), key=lambda item: places.get(item[0], len(places))))
+    state = (own, *state[1:])
     return make_class, (digest, constructor, tuple(arguments)), (setter, state), None, None, fill_class
 
 

@@ -209,6 +209,11 @@ def _class(walker: Walker, cls: type) -> None:
         class_token(walker, base)
     attributes = dict_of(cls)
     names = sorted(name for name in attributes if type(name) is str and name not in _SKIPPED)
+    if (
+        type(cls) is type and bases[0] is not tuple
+    ):  # whoever asks for a class's attributes gets them in their order
+        names = [n for n in names if n.startswith("__") or type(attributes[n]) is MemberDescriptorType]
+        names += [n for n in attributes if type(n) is str and n not in names and n not in _SKIPPED]
     walker.token(b"k", *names)
     walker.real(attributes[name] for name in names)
     if "_abc_impl" in attributes:

@@ -218,15 +218,27 @@ def local_state(module: types.ModuleType, lineage: str) -> State:
     )
 
 
-def import_again(names: Iterable[str]) -> list[str]:
-    """Import modules that replayed cells had imported; returns those that could not be."""
+def import_again(names: Mapping[str, str]) -> list[str]:
+    """Import modules that replayed cells had imported; returns those that could not be.
+
+    Parameters
+    ----------
+    names
+        Dotted name → the folder in which its top-level package was found, wherever the session has gone since; empty: not known.
+    """
     failed = []
-    for name in names:
-        if name not in sys.modules:
-            try:
-                importlib.import_module(name)
-            except Exception:
-                failed.append(name)
+    for name, folder in names.items():
+        if name in sys.modules:
+            continue
+        first = [folder] if folder and not is_library(f"{folder}/") else []
+        sys.path[:0] = first
+        try:
+            importlib.import_module(name)
+        except Exception:
+            failed.append(name)
+        finally:
+            if first and sys.path[:1] == first:
+                del sys.path[0]
     return failed
 
 

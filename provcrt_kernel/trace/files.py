@@ -99,7 +99,9 @@ class Files:
         if seen is None:
             # an absent name is asked for again each time: somebody outside may have made it meanwhile
             if flags & os.O_CREAT and not flags & os.O_DIRECTORY and self._has_parent(path, by):
-                self.ledger.change(path, None, by, states=exclusive or not flags & os.O_TRUNC)
+                self.ledger.change(
+                    path, None, by, states=exclusive or not flags & os.O_TRUNC, spares=exclusive
+                )
             else:
                 self.ledger.state(path, None, by)
             return []
@@ -166,7 +168,7 @@ class Files:
         """Record mkdir, mknod, symlink, link, bind: each fails where the name exists; return its real path."""
         path, seen, _ = self._resolve(text.rstrip(b"/") or b"/", False, by, tid)
         if seen is None and self._has_parent(path, by):
-            self.ledger.change(path, None, by, states=True, directory=directory)
+            self.ledger.change(path, None, by, states=True, directory=directory, spares=True)
         else:
             self.ledger.state(path, seen, by)
         if tolerant:

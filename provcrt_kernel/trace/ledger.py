@@ -6,7 +6,7 @@ Promise: it knows no tracer. Feed it what happened in order, then ask `close` fo
         └─────────────change─────────────────────────▲
 
 At the end a changed path is compared with the world: written if it is there, removed if it was, and nothing at
-all if it was neither there before nor is now (a temporary file).
+all if it was neither there before nor is now and was made so that nothing could be overwritten (a temporary file).
 """
 
 from __future__ import annotations
@@ -37,6 +37,8 @@ class Entry:
         The span has changed it: what it asks for from now on is its own work.
     created : bool
         It was absent when the span made it, and that mattered.
+    spare : bool
+        It was absent when the span made it, and would have been left alone otherwise.
     touched : bool
         It was changed otherwise than by an opening that may have written nothing.
     left : bool
@@ -55,7 +57,7 @@ class Entry:
 
     # defaults of the class: most entries are made to hold three attributes, by the ten thousand
     read = stated = executed = listed = False
-    changed = created = touched = left = tolerant = pending = False
+    changed = created = touched = left = tolerant = pending = spare = False
     link: bytes | None = None
     before: str | None = None
     keep = b""
@@ -110,7 +112,9 @@ class Ledger:
             if seen is not None and seen.st_nlink > 1 and stat.S_ISREG(seen.st_mode):
                 self._names.setdefault((seen.st_dev, seen.st_ino), {})[path] = None
             if seen is None and self._made and path.rpartition(b"/")[0] in self._made:
-                entry.changed = True  # what is absent in a directory of its own is no news from outside
+                entry.changed = entry.spare = (
+                    True  # what is absent in a directory of its own is no news from outside
+                )
         entry.by |= by
         return entry
 
@@ -199,6 +203,7 @@ class Ledger:
         maybe: bool = False,
         directory: bool = False,
         leaves: bool = False,
+        spares: bool = False,
     ) -> list[Entry]:
         """Record that a path is about to be made, changed or removed.
 
@@ -216,6 +221,8 @@ class Ledger:
             It is about to be a directory.
         leaves : bool
             The name is about to be given up: by a removal, or a rename to another.
+        spares : bool
+            It would not be made if the name were taken.
 
         Returns
         -------
@@ -235,6 +242,7 @@ class Ledger:
             return [entry] if entry.pending else []
         if seen is None:
             entry.created = states or reads
+            entry.spare = spares
             if directory:
                 self._made.add(path)
         elif reads and stat.S_ISREG(seen.st_mode):
@@ -279,8 +287,10 @@ def _access(entry: Entry, look: Callable[[bytes], Look]) -> Access | None:
             removed = True
         elif entry.touched and not entry.left:
             stated = True  # it could not be made, so it was but asked for
-        elif not (stated or entry.read):
-            return None  # made and removed again
+        elif entry.spare and not (stated or entry.read):
+            return None  # made and removed again, by somebody who takes another name where one is taken
+        else:
+            stated = True  # made and removed again: what was there would be gone
     if not (entry.read or stated or entry.executed or entry.listed or written or removed):
         return None
     return Access(

@@ -1,0 +1,76 @@
+"""Mismatches that random notebooks have found, made small: each was a mistake, and is right now.
+
+Sessions begin with ``# ==``, cells with ``# %% name``; a cell without a source is as it was; ``# write path`` writes what follows
+into a file.
+"""
+
+from __future__ import annotations
+
+import re
+import textwrap
+
+from differential.compare import Scenario, Step
+from differential.notebooks import FILES
+
+_BLOCK = re.compile(r"^# (==|%%|write) ?(.*)\n", re.MULTILINE)
+
+
+def life(text: str) -> Scenario:
+    """The scenario that a text describes."""
+    parts = _BLOCK.split(textwrap.dedent(text).lstrip("\n"))
+    assert parts[0] == "", parts[0]
+    sessions: list[list[Step]] = []
+    cells: dict[str, str] = {}
+    for kind, name, body in zip(parts[1::3], parts[2::3], parts[3::3], strict=True):
+        if kind == "==":
+            sessions.append([])
+        elif kind == "write":
+            sessions[-1].append(("write", name, body))
+        else:
+            cells[name] = body.rstrip("\n") or cells[name]
+            sessions[-1].append(("run", name, cells[name]))
+    return Scenario(tuple(map(tuple, sessions)), FILES)
+
+
+_TEXTS = {
+    "a module found before the session went elsewhere": """
+        # == first
+        # %% a
+        import os
+        import helper
+        # %% b
+        os.makedirs('sub', exist_ok=True); os.chdir('sub')
+        # == again
+        # %% a
+        # %% b
+        """,
+    "a cell that runs again begins where the session began": """
+        # == first
+        # %% a
+        import os
+        # %% b
+        from helper import scale, SEEN
+        os.makedirs('sub', exist_ok=True); os.chdir('sub')
+        # == again
+        # %% a
+        # %% b
+        """,
+    "a file made and removed in one cell": """
+        # == first
+        # %% a
+        import os
+        # %% b
+        open('out.txt', 'a').write('2')
+        os.remove('out.txt')
+        # %% c
+        !echo 1 >> out.txt
+        # %% d
+        os.remove('out.txt')
+        # == again
+        # %% a
+        # %% b
+        # %% c
+        """,
+}
+
+FOUND = {name: life(text) for name, text in _TEXTS.items()}
