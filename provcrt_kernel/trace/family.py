@@ -15,7 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from provcrt_kernel.trace.ledger import CHILD, KERNEL
-from provcrt_kernel.trace.tasks import Image, Task, image_now, process_of, unborn
+from provcrt_kernel.trace.tasks import Image, Task, image_now, newest_pid, process_of, unborn
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,6 +50,7 @@ class Family:
         self.buried: list[Task] = []
         self.serial = 0
         self.adopter = os.getpid()
+        self._newest = 0
         self.adopted: Callable[[Task], None] = lambda task: None
 
     def task(self, tid: int) -> Task:
@@ -74,6 +75,10 @@ class Family:
 
     def find_children(self) -> None:
         """Meet children that have made no call yet, so that they are known to be of the span that ends here."""
+        newest = newest_pid()
+        if newest == self._newest:
+            return  # nobody was born
+        self._newest = newest
         alive = {pid for pid, task in self.tasks.items() if task.ended is None}
         for pid, parent in unborn(alive | {self.adopter}, set(self.tasks)):
             self._meet(pid, parent)
