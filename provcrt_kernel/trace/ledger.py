@@ -265,14 +265,10 @@ class Ledger:
             del self.entries[path]
 
     def close(self, look: Callable[[bytes], Look]) -> list[Access]:
-        """Return the accesses, given how the world looks now."""
-        return [
-            access for entry in sorted(self.entries.values(), key=_path) if (access := _access(entry, look))
-        ]
-
-
-def _path(entry: Entry) -> bytes:
-    return entry.path
+        """Return the accesses, given how the world looks now; entries go as accesses come, to save memory."""
+        self._changed.clear()
+        paths = sorted(self.entries)
+        return [access for path in paths if (access := _access(self.entries.pop(path), look))]
 
 
 def _access(entry: Entry, look: Callable[[bytes], Look]) -> Access | None:

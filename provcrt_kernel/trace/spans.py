@@ -135,6 +135,7 @@ class Spans:
         if span is None:
             why, self.mend = self.mend or "no span was open", ""
             return Span("", complete=False, problems=(why,))
+        span.files.seen.clear()
         accesses = [] if self.watch.blind else span.files.ledger.close(look)
         processes, late = self._processes(span)
         return Span(
