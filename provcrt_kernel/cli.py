@@ -21,6 +21,7 @@ from rich.table import Table
 
 from provcrt_kernel import __version__
 from provcrt_kernel.provenance.classify import shown_path
+from provcrt_kernel.provenance.lineage import Origin
 from provcrt_kernel.runtime import CellRun, Commanded, Execution, Project, ProjectError, Repetition
 from provcrt_kernel.runtime.detail import Detail
 from provcrt_kernel.runtime.execution import ended, to_json
@@ -30,10 +31,11 @@ app = typer.Typer(
     name="provcrt",
     help="Run notebooks as records of what they did, and repeat them.",
     no_args_is_help=True,
-    add_completion=False,
+    add_completion=True,
     pretty_exceptions_enable=False,
 )
 Id = Annotated[str, typer.Argument(metavar="ID", help="An execution, such as e1.")]
+What = Annotated[str, typer.Argument(metavar="PATH", help="A file, or a variable.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -42,6 +44,19 @@ class Format(StrEnum):
 
     json = "json"
     n = "n"
+    xml = "xml"
+    turtle = "turtle"
+    mermaid = "mermaid"
+
+
+class Wanted(StrEnum):
+    """Who reads what has to be installed."""
+
+    pip = "pip"
+    apt = "apt"
+    conda = "conda"
+    dockerfile = "dockerfile"
+    readme = "readme"
 
 
 @app.callback()
@@ -403,10 +418,61 @@ def _as_tree(executions: Sequence[Execution]) -> Iterator[tuple[int, Execution]]
 
 
 @app.command()
-def prov(id: Id, format: Annotated[Format, typer.Option(help="PROV-JSON, or PROV-N.")] = Format.json) -> None:
+def prov(
+    id: Id,
+    format: Annotated[
+        Format, typer.Option(help="PROV-JSON, PROV-N, PROV-XML, Turtle, or a graph for Mermaid.")
+    ] = Format.json,
+) -> None:
     """Print an execution as a W3C PROV document."""
-    document = Project.find(Path.cwd()).document(id)
-    print(document.serialize(format="json", indent=1) if format is Format.json else document.get_provn())
+    print(Project.find(Path.cwd()).told(id, format.value))
+
+
+@app.command()
+def diff(old: Id, new: Id, json: Json = False) -> None:
+    """Show how two executions differ: arguments, files, packages, environment, outputs; notebooks by cell."""
+    found = Project.find(Path.cwd()).diff(old, new)
+    if json:
+        _print_json(found)
+        return
+    for change in found:
+        line = f"{change.part} {change.name}"
+        if change.diff:
+            print(f"{line}\n{change.diff}")
+        else:
+            print(f"{line}: {change.before or 'not there'} became {change.after or 'not there'}")
+    if not found:
+        print(f"{old} and {new} are the same")
+
+
+@app.command()
+def why(id: Id, what: What, json: Json = False) -> None:
+    """Show what a file or a variable came from."""
+    _print_lineage(Project.find(Path.cwd()).lineage(id, what), json)
+
+
+@app.command("used-by")
+def used_by(id: Id, what: What, json: Json = False) -> None:
+    """Show what came of a file or a variable."""
+    _print_lineage(Project.find(Path.cwd()).lineage(id, what, forwards=True), json)
+
+
+def _print_lineage(origin: Origin, json: bool, depth: int = 0) -> None:
+    if json:
+        _print_json(origin)
+        return
+    print(f"{'  ' * depth}{origin.what}" + (f"  ({origin.step})" if origin.step else ""))
+    for each in origin.then:
+        _print_lineage(each, json, depth + 1)
+
+
+@app.command("requirements")
+def required(
+    id: Id,
+    format: Annotated[Wanted, typer.Option(help="Who is to read it.")] = Wanted.pip,
+) -> None:
+    """Print what has to be installed, for pip, apt, conda, Docker or people."""
+    print(Project.find(Path.cwd()).requirements(id, format.value), end="")
 
 
 @app.command()
@@ -419,6 +485,7 @@ def doctor(json: Json = False) -> None:
         _print_json(found)
     else:
         print(f"tracer  {found.tracer}" + (f": {found.tracer_problem}" if found.tracer_problem else ""))
+        print(f"sandbox {found.isolation_problem or 'bubblewrap'}")
         if found.store_limit:
             fill = f"{found.store_records} records, {_size(found.store_bytes)} of {_size(found.store_limit)}"
             print(f"store   {found.store}: {fill}")

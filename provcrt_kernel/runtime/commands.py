@@ -324,7 +324,7 @@ def _run(
         isolated: Run = sandbox.run
         with _masked(command.umask):
             ran = run(command.program, command.cwd, command.environ, draft, isolated, show=show, stdin=stdin)
-        known = {each.path: each.digest for each in kept.content.entries}
+        known = {each.path: each.digest for each in (*kept.content.entries, *kept.content.system)}
         facts = Facts(store, lambda path: within(sandbox.root, path), known)
         audit = facts.audit(ran.span)
         if output is not None:

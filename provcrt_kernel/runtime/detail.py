@@ -9,6 +9,7 @@ import msgspec
 from provcrt_kernel.provenance.classify import CLASSES, Classified, classify
 from provcrt_kernel.provenance.document import Activity
 from provcrt_kernel.provenance.files import FileVersion, parts
+from provcrt_kernel.provenance.lineage import Step
 from provcrt_kernel.provenance.merkle import shown
 from provcrt_kernel.provenance.packages import normal
 from provcrt_kernel.runtime.commands import Kept
@@ -141,3 +142,20 @@ def activity_of_cell(cell: CellRun) -> Activity:
         generated=cell.files_written,
         attributes={"status": cell.status, "reason": cell.reason, "volatile": ", ".join(cell.volatile)},
     )
+
+
+def steps_of(execution: Execution, kept: Kept | None) -> list[Step]:
+    """Return the steps of an execution: cells, or the one command."""
+    if kept is None:
+        return [
+            Step(
+                f"cell {cell.number}",
+                {*cell.reads, *(file.path for file in cell.files_read)},
+                {*cell.writes, *(file.path for file in cell.files_written)},
+            )
+            for cell in execution.cells
+        ]
+    owned = kept.content.owned
+    files = [fact for fact in kept.audit.files if fact.kind == "file" and fact.path not in owned]
+    reads = {fact.path for fact in files if fact.read or fact.executed}
+    return [Step(execution.title, reads, {fact.path for fact in files if fact.written})]

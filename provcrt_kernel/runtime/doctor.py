@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 
+from provcrt_kernel.runtime import sandbox
 from provcrt_kernel.store import Collected, Store, StoreError, find_store
 
 # In a process of its own: a filter can never be removed again.
@@ -38,6 +39,8 @@ class Diagnosis(msgspec.Struct, frozen=True):
         The mechanism, as `Tracer.mechanism` names it.
     tracer_problem : str or None
         Why it is not better.
+    isolation_problem : str or None
+        Why commands cannot be repeated in a sandbox.
     store : str
         The store's folder.
     store_problem : str or None
@@ -55,6 +58,7 @@ class Diagnosis(msgspec.Struct, frozen=True):
     store_bytes: int = 0
     store_limit: int = 0
     store_records: int = 0
+    isolation_problem: str | None = None
 
     @property
     def well(self) -> bool:
@@ -73,8 +77,10 @@ def examine(folder: Path) -> Diagnosis:
             stats = store.stats()
             damage = "; ".join(store.damaged) or None
     except StoreError as cause:
-        return Diagnosis(tracer, problem, str(place), str(cause))
-    return Diagnosis(tracer, problem, str(place), damage, stats.bytes, stats.limit, stats.records)
+        return Diagnosis(tracer, problem, str(place), str(cause), isolation_problem=sandbox.problem())
+    return Diagnosis(
+        tracer, problem, str(place), damage, stats.bytes, stats.limit, stats.records, sandbox.problem()
+    )
 
 
 def _tracer() -> tuple[str, str | None]:

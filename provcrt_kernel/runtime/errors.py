@@ -128,6 +128,11 @@ class ProjectError(Exception):
         )
 
     @classmethod
+    def not_touched(cls, id: str, what: str) -> Self:
+        """An execution had nothing to do with something."""
+        return cls(f"{id} neither read nor wrote {what}: `provcrt show --detail {id}` lists what it did")
+
+    @classmethod
     def usage(cls, what: str, advice: str) -> Self:
         """What was asked for makes no sense."""
         return cls(f"{what}: {advice}")

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import builtins
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from provcrt_kernel.provenance.files import FileVersion
+from provcrt_kernel.provenance.lineage import Origin, sources, uses
+from provcrt_kernel.provenance.owners import Package
+from provcrt_kernel.provenance.requirements import Format, requirements
 from provcrt_kernel.runtime import commands, commit, detail, share
-from provcrt_kernel.runtime.archive import SOURCE, Archive, nearest, write
+from provcrt_kernel.runtime.archive import EXECUTED, SOURCE, Archive, nearest, write
 from provcrt_kernel.runtime.commands import Kept
 from provcrt_kernel.runtime.errors import ProjectError
 from provcrt_kernel.runtime.execution import CellRun, Execution, Repetition
@@ -20,6 +24,8 @@ if TYPE_CHECKING:
     from prov.model import ProvDocument
 
     from provcrt_kernel.kernel.rerun import Finding
+    from provcrt_kernel.provenance.formats import Format as ProvFormat
+    from provcrt_kernel.runtime.compared import Change
 
 
 def _nothing(cell: CellRun) -> None:
@@ -348,6 +354,82 @@ class Project:
     def list(self) -> builtins.list[Execution]:
         """Return the executions, oldest first; ProjectError where one cannot be read."""
         return [self._archive.execution(id) for id in self._archive.ids()]
+
+    def lineage(self, id: str, what: str, *, forwards: bool = False) -> Origin:
+        """Return what a file or a variable came from in an execution, or what came of it.
+
+        Parameters
+        ----------
+        id : str
+            Such as ``e1``.
+        what : str
+            A variable, or a path, taken from the working directory and from the project's folder.
+        forwards : bool
+            What came of it.
+
+        Raises
+        ------
+        ProjectError
+            Where the execution had nothing to do with it.
+        """
+        execution = self.show(id)
+        kept = None
+        if execution.command is not None:
+            with self._archive.store() as store:
+                kept = Kept.load(execution, store)
+        steps = detail.steps_of(execution, kept)
+        places = [kept.command.cwd] if kept is not None else []
+        notebook = execution.notebook
+        places += [str((self.root / notebook.path).parent)] if notebook is not None else []
+        for name in (
+            what,
+            *(os.path.normpath(os.path.join(place, what)) for place in (*places, str(self.root))),
+        ):
+            found = uses(steps, name) if forwards else sources(steps, name)
+            if found is not None:
+                return found
+        raise ProjectError.not_touched(id, what)
+
+    def requirements(self, id: str, format: Format) -> str:
+        """Return what has to be installed to run an execution, see `provenance.requirements`."""
+        execution = self.show(id)
+        if execution.command is None:
+            named = execution.environment.packages.items()
+            packages = [Package("pip", name, version) for name, version in named]
+        else:
+            with self._archive.store() as store:
+                packages = [each.package for each in Kept.load(execution, store).content.packs]
+        python = execution.environment.python.partition(" ")[0]
+        return requirements(packages, python, format, execution.title)
+
+    def diff(self, old: str, new: str) -> builtins.list[Change]:
+        """Return how two executions differ; ProjectError where one is of a command and the other of a notebook."""
+        from provcrt_kernel.runtime import compared
+
+        pair = [self.show(old), self.show(new)]
+        if all(each.command is not None for each in pair):
+            with self._archive.store() as store:
+                return compared.of_commands(Kept.load(pair[0], store), Kept.load(pair[1], store), store)
+        if any(each.command is not None for each in pair):
+            raise ProjectError.usage(
+                f"{old} and {new} cannot be compared", "give two commands, or two notebooks"
+            )
+        from provcrt_kernel.runtime import notebook
+
+        files = [self._archive.read(id, EXECUTED) for id in (old, new)]
+        books = [notebook.from_bytes(data, place) for place, data in files]
+        return compared.of_notebooks(books[0], books[1])
+
+    def told(self, id: str, format: ProvFormat) -> str:
+        """Return an execution as a W3C PROV document in one of the formats of `provenance.formats`."""
+        from provcrt_kernel.provenance.formats import written
+
+        try:
+            return written(self.document(id), format)
+        except ModuleNotFoundError as cause:
+            raise ProjectError.usage(
+                f"{format} needs {cause.name}", "install provcrt-kernel[formats]"
+            ) from None
 
     def document(self, id: str) -> ProvDocument:
         """Return an execution as a W3C PROV document; ProjectError where there is none with this id."""

@@ -1,0 +1,89 @@
+"""What somebody needs to install to run the same, in files that pip, apt, conda, Docker and repo2docker take as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from provcrt_kernel.provenance.owners import Package
+
+Format = Literal["pip", "apt", "conda", "dockerfile", "readme"]
+
+
+def requirements(packages: Sequence[Package], python: str, format: Format, command: str) -> str:
+    """Return a file that asks for packages in their versions.
+
+    Parameters
+    ----------
+    packages : sequence of Package
+    python : str
+        Its version; empty where none is needed.
+    format : {"pip", "apt", "conda", "dockerfile", "readme"}
+        ``requirements.txt``, ``apt.txt``, ``environment.yml``, ``Dockerfile``, or a text for people.
+    command : str
+        What is to be run, for a person's eye.
+
+    Returns
+    -------
+    str
+        With a newline at the end, or empty.
+    """
+    by = {
+        name: [each for each in packages if each.manager == name] for name in ("pip", "dpkg", "rpm", "conda")
+    }
+    match format:
+        case "pip":
+            lines = [f"{each.name.replace('_', '-')}=={each.version}" for each in by["pip"]]
+        case "apt":
+            lines = [f"{each.name}={each.version}" for each in by["dpkg"]]
+        case "conda":
+            lines = _conda(by["conda"], by["pip"], python)
+        case "dockerfile":
+            lines = _dockerfile(by["dpkg"], by["pip"], python)
+        case "readme":
+            lines = _readme(by, python, command)
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _conda(conda: Sequence[Package], pip: Sequence[Package], python: str) -> list[str]:
+    lines = ["channels:", "  - conda-forge", "dependencies:"]
+    named = {each.name for each in conda}
+    if python and "python" not in named:
+        lines.append(f"  - python={python}")
+    lines += [f"  - {each.name}={each.version}" for each in conda]
+    if pip:
+        lines += ["  - pip", "  - pip:"]
+        lines += [f"      - {each.name.replace('_', '-')}=={each.version}" for each in pip]
+    return lines
+
+
+def _dockerfile(apt: Sequence[Package], pip: Sequence[Package], python: str) -> list[str]:
+    lines = [f"FROM python:{python}-slim" if python else "FROM debian:stable-slim"]
+    if (
+        apt
+    ):  # versions of Debian's packages come and go in its archive: which one it was is told, not asked for
+        lines += [f"# {each.name} was {each.version}" for each in apt]
+        lines.append("RUN apt-get update && apt-get install -y --no-install-recommends \\")
+        lines += [f"    {each.name} \\" for each in apt]
+        lines.append("    && rm -rf /var/lib/apt/lists/*")
+    if pip:
+        lines.append("RUN pip install --no-cache-dir \\")
+        names = [f"    {each.name.replace('_', '-')}=={each.version}" for each in pip]
+        lines += [f"{name} \\" for name in names[:-1]] + names[-1:]
+    return lines
+
+
+def _readme(by: dict[str, list[Package]], python: str, command: str) -> list[str]:
+    lines = ["# What is needed", "", f"    {command}", ""]
+    if python:
+        lines += [f"Python {python}", ""]
+    titles = {
+        "pip": "Python packages",
+        "conda": "conda packages",
+        "dpkg": "Debian packages",
+        "rpm": "rpm packages",
+    }
+    for manager, title in titles.items():
+        if by[manager]:
+            lines += [f"## {title}", "", *(f"- {each.name} {each.version}" for each in by[manager]), ""]
+    return lines
