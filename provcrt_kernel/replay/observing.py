@@ -116,7 +116,7 @@ class Observer:
         everything = self._named(running, tools.audit.names_read) or everything
         if outcome.error is None:
             # bound anew, even where the new object is the old one
-            for name in running.replaced:
+            for name in running.replaced.keys() & tools.namespace.keys():
                 running.identities.pop(name, None)
         change = self._owned(self._observe(running, everything), running)
         arrived = tools.modules.arrivals()
@@ -224,7 +224,7 @@ class Observer:
             value = tools.namespace[name]
             old = tools.slots.get(name)
             why = (old.state.opaque if old and running.identities.get(name) == id(value) else None) or ""
-            if state.opaque is None and (module := owner(value, running.source, tools.namespace)):
+            if module := owner(value, running.source, tools.namespace):
                 why = f"{OWNED}{module}"
             if why.startswith(OWNED):
                 states[name] = msgspec.structs.replace(state, opaque=why)

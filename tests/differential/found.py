@@ -71,6 +71,35 @@ _TEXTS = {
         # %% b
         # %% c
         """,
+    "a name that a cell binds, and loses again": """
+        # == first
+        # %% a
+        try: missing
+        except Exception as e: b = e
+        # %% b
+        e = [1]
+        # %% c
+        b = 2
+        # %% a
+        # %% b
+        """,
+    "a module's own list, with an iterator in it": """
+        # == first
+        # %% a
+        import helper
+        # %% b
+        a = __import__('itertools').count(2)
+        # %% c
+        helper.SEEN.append(a)
+        # %% d
+        b = helper.SEEN
+        b.reverse()
+        # == again
+        # %% a
+        # %% b
+        # %% c
+        # %% d
+        """,
 }
 
 FOUND = {name: life(text) for name, text in _TEXTS.items()}
