@@ -131,10 +131,8 @@ class Stops:
 
     def _seize(self, pid: int) -> None:
         seized: set[int] = set()
-        while (
-            fresh := set(_threads(pid)) - seized
-        ):  # a thread that is born meanwhile may be seized by its birth
-            for tid in fresh:
+        while fresh := set(_threads(pid)) - seized:
+            for tid in fresh:  # one that is born meanwhile may be seized by its birth
                 try:
                     binding.ptrace(_SEIZE, tid, 0, _OPTIONS)
                 except PtraceError as error:
@@ -226,7 +224,12 @@ def _threads(pid: int) -> list[int]:
 
 
 def _for_process(number: int, code: int) -> bool:
-    """Say whether a signal is for a process and not for one thread of it (sigaction(2), si_code)."""
+    """Say whether a signal is for a process and not for one thread of it (sigaction(2), si_code).
+
+    Those that stop or continue all threads are as well with any: sent again, they could cross.
+    """
+    if number in (*_GROUP, signal.SIGCONT):
+        return False
     return number == signal.SIGCHLD or (code in (_SI_USER, _SI_KERNEL) and number not in _FAULTS)
 
 
