@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -227,7 +229,14 @@ def running(
     variables["PYTHONDONTWRITEBYTECODE"] = "1"
     variables |= environment or {}
     variables.pop("PYTEST_CURRENT_TEST", None)  # it makes ipykernel leave descriptors 1 and 2 alone
-    manager = KernelManager(kernel_name=name, connection_file=str(folder / f"connection-{token}.json"))
+    # ports may be taken between choosing and binding them, names of sockets cannot; a socket's path must be short
+    sockets = tempfile.mkdtemp(prefix="provcrt-", dir="/tmp")
+    manager = KernelManager(
+        kernel_name=name,
+        connection_file=str(folder / f"connection-{token}.json"),
+        transport="ipc",
+        ip=f"{sockets}/socket",
+    )
     manager.kernel_spec_manager = KernelSpecManager(kernel_dirs=[str(specs)], ensure_native_kernel=False)
     manager.start_kernel(cwd=str(work), env=variables)
     client = manager.blocking_client()
@@ -240,6 +249,7 @@ def running(
         if manager.is_alive():
             manager.shutdown_kernel(now=True)
         manager.cleanup_resources()
+        shutil.rmtree(sockets, ignore_errors=True)
 
 
 #: What differs between two runs of the same cell on any kernel.
