@@ -18,6 +18,7 @@ from .fingerprint import fingerprint_group
 from .memory import Places, Tangled
 from .pickler import Account, SessionPickler, SessionUnpickler
 from .refusals import Unloadable, Unstorable
+from .walk import ATOMS
 
 __all__ = ["LIMIT", "Snapshot", "Unloadable", "Unstorable", "dump", "faithful", "load", "needs_check"]
 
@@ -70,6 +71,10 @@ def dump(values: Mapping[str, object], namespace: dict[str, object], *, limit: i
     # A copy of the namespace is not the namespace; the memo knows whether it was met.
     if b"__builtins__" in stream and id(namespace) in pickler.memo.copy():
         raise Unstorable.kind("the notebook's namespace")
+    if b"\x90" in stream or b"\x91" in stream:  # ADDITEMS, FROZENSET
+        met = (item for _, item in pickler.memo.copy().values())
+        if any(_comes_back_otherwise(item) for item in met if type(item) in (set, frozenset)):
+            pickler.suspects.add("set in an order of its own")
     header = json.dumps({"own": pickler.own, "names": list(values)}).encode()
     return Snapshot(
         stream=b"".join((_MAGIC, len(header).to_bytes(4, "little"), header, stream)),
@@ -145,6 +150,12 @@ def faithful(values: Mapping[str, object], snapshot: Snapshot, namespace: dict[s
 def needs_check(snapshot: Snapshot) -> bool:
     """Whether only `faithful` can tell that a snapshot is one."""
     return bool(snapshot.suspects)
+
+
+def _comes_back_otherwise(value: set[object] | frozenset[object]) -> bool:
+    """Whether a set of atoms, put together in the order in which it is read, is read in another: collisions remember history."""
+    items = list(value)
+    return ATOMS.issuperset(map(type, items)) and list(type(value)(items)) != items
 
 
 def _header(stream: bytes) -> tuple[dict[str, Any], int]:

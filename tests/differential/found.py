@@ -74,6 +74,7 @@ _TEXTS = {
     "a name that a cell binds, and loses again": """
         # == first
         # %% a
+        def e(): pass
         try: missing
         except Exception as e: b = e
         # %% b
@@ -99,6 +100,15 @@ _TEXTS = {
         # %% b
         # %% c
         # %% d
+        """,
+    "a set whose order tells how it came to be": """
+        # == first
+        # %% a
+        b = {3, 3, 3 + 8}
+        # == again
+        # %% a
+        # %% b
+        print(b)
         """,
 }
 
