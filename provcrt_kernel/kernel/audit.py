@@ -21,6 +21,7 @@ from provcrt_kernel.kernel.rerun import Answer, AuditCell, Finding, Job
 from provcrt_kernel.kernel.scratch import CannotAudit
 from provcrt_kernel.replay.engine import Engine
 from provcrt_kernel.replay.history import Execution
+from provcrt_kernel.replay.record import Record, Shown
 
 _OURS = re.compile(r"\s*%provcrt\b[^\n]*\s*\Z")
 _RUN = re.compile(r"\s*%%provcrt\s+run[^\S\n]*\n?")
@@ -117,12 +118,17 @@ def _cell(
         count,
         text,
         record,
-        None if record is None else engine.shown(record),
+        None if record is None else _whole(engine, record),
         everything or execution.status == "replayed",
         execution.wrote,
         f"it was not recorded: {execution.notes[0]}" if execution.notes else "",
         history,
     )
+
+
+def _whole(engine: Engine, record: Record) -> tuple[Shown, ...] | None:
+    messages = [m.whole(engine.store.get) for m in engine.shown(record) or ()]
+    return tuple(m for m in messages if m is not None) if None not in messages else None
 
 
 def report(findings: Sequence[Finding]) -> str:

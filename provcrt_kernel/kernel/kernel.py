@@ -238,17 +238,17 @@ class ProvcrtKernel(IPythonKernel):  # type: ignore[misc]
         reply: dict[str, Any] = {}
         failure: BaseException | None = None
         tasks = _tasks()
-        with self.session.recording(parent) as recorder:
+        with self.session.recording(parent, engine.store.put) as recorder:
             try:
                 reply = await run(code)
-                self.results.executed(count)
+                self.results.executed(self.shell.execution_count - 1)
                 self._flush()
             except BaseException as error:
                 failure = error
         if begun:
             try:
                 with uninterrupted():
-                    report = engine.finish(self._outcome(recorder, reply, failure, tasks, count))
+                    report = engine.finish(self._outcome(recorder, reply, failure, tasks))
                 self._note(report)
             except (Exception, KeyboardInterrupt) as error:
                 engine.suspect("a cell that could not be observed")
@@ -264,7 +264,6 @@ class ProvcrtKernel(IPythonKernel):  # type: ignore[misc]
         reply: dict[str, Any],
         failure: BaseException | None,
         tasks: set[Any],
-        count: int,
     ) -> Outcome:
         unrepeatable = list(recorder.unrepeatable)
         error = None
@@ -282,7 +281,8 @@ class ProvcrtKernel(IPythonKernel):  # type: ignore[misc]
         if self._background:
             unrepeatable.append("a background task runs")
         results = self.shell.user_ns.get("_oh", {})
-        result = (results[count],) if count in results else ()
+        count = self.shell.execution_count - 1  # as IPython counts results, with history or without
+        result = (results[count],) if count in results and _displayed(recorder) else ()
         return Outcome(
             recorder.shown(), error, tuple(unrepeatable), result, tuple(reply.get("payload") or ())
         )
@@ -308,10 +308,9 @@ class ProvcrtKernel(IPythonKernel):  # type: ignore[misc]
         self.notices.of(engine)
         before = variables(self.shell.user_ns, engine.hidden)
         try:
-            count = self.shell.execution_count
             reply = dict(await run())
             if code.strip() and not silent:
-                self.results.executed(count)
+                self.results.executed(self.shell.execution_count - 1)
             return reply
         finally:
             try:
@@ -435,6 +434,11 @@ class ProvcrtKernel(IPythonKernel):  # type: ignore[misc]
             self.notices.once(
                 f"processes cannot be traced here, so only cells that touch no file are recorded: {self.tracer.reason}"
             )
+
+
+def _displayed(recorder: Recorder) -> bool:
+    """Whether a cell displayed a result: without history, ``Out`` may have one under its number that is another cell's."""
+    return any(message.type == "execute_result" for message in recorder.messages)
 
 
 def _tasks() -> set[Any]:

@@ -61,10 +61,14 @@ class Replayer:
         try:
             if history:
                 shell.history_manager.store_inputs(count, code, code)
-            for message in messages:
+            for kept in messages:
+                message = kept.whole(engine.store.get)
+                if message is None:
+                    self._notices.warn("part of a replayed cell's output is lost: run it again")
+                    continue
                 self._send(message, number)
                 if message.type == "execute_result":
-                    self._results.replayed(number)
+                    self._results.replayed(len(engine.history) - 1, number)
                     text = dict(message.content["data"]).get("text/plain")  # type: ignore[call-overload]
                     shell.history_manager.output_hist_reprs[count] = text
             if history:

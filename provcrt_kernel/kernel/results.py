@@ -17,17 +17,22 @@ class Results:
 
     def __init__(self, shell: Any) -> None:
         self._shell = shell
+        # the latest first-hand values, or the place in the history of a replayed cell
         self._latest: deque[tuple[int, tuple[Any, ...]]] = deque(maxlen=3)
+        self._counts: dict[int, int] = {}
+        self._loaded: dict[int, Any] = {}
 
-    def replayed(self, count: int) -> None:
-        """A replayed cell displayed one; it is the latest, though not loaded."""
-        self._latest.append((count, ()))
+    def replayed(self, index: int, count: int) -> None:
+        """A replayed cell, at `index` in the history, displayed one as ``Out[count]``; it is the latest, though not loaded."""
+        self._latest.append((index, ()))
+        self._counts[index] = count
 
     def executed(self, count: int) -> None:
         """A cell has run, and may have displayed one."""
         last = self._shell.last_execution_result
         if last is not None and last.result is not None:
-            self._latest.append((count, (last.result,)))
+            self._latest.append((-1, (last.result,)))
+            self._counts = {index: other for index, other in self._counts.items() if other != count}
 
     def bring(self, engine: Engine) -> None:
         """Results of replayed cells come to ``Out``, ``_n`` and ``_``, in the order of their cells.
@@ -37,12 +42,16 @@ class Results:
         CannotRebuild
             A variable that was a result cannot be had.
         """
-        found = engine.results()
+        self._loaded |= engine.results()
         namespace, hook = self._shell.user_ns, self._shell.displayhook
-        known = namespace["_oh"]
-        for key, value in found.items():
-            known[key] = namespace[f"_{key}"] = value
-        for name, (key, value) in zip(("_", "__", "___"), reversed(self._latest), strict=False):
-            if value or key in known:
-                setattr(hook, name, value[0] if value else known[key])
-                namespace[name] = getattr(hook, name)
+        for index, count in sorted(self._counts.items()):
+            if index in self._loaded:
+                namespace["_oh"][count] = namespace[f"_{count}"] = self._loaded[index]
+                del self._counts[index]
+        for name, (index, value) in zip(("_", "__", "___"), reversed(self._latest), strict=False):
+            if value or index in self._loaded:
+                setattr(hook, name, value[0] if value else self._loaded[index])
+                # as IPython itself binds them: it leaves names alone that somebody else has bound
+                self._shell.push({name: getattr(hook, name)}, interactive=False)
+        among = {index for index, _ in self._latest}
+        self._loaded = {index: value for index, value in self._loaded.items() if index in among}

@@ -133,6 +133,8 @@ class Engine:
         self._volatile: set[str] = set()
         self._leased: set[str] = set()
         self._results: dict[int, State] = {}
+        # the replayed execution whose error is the last one, if nothing raised since
+        self._last_error: int | None = None
         self._running: Running | None = None
         self._suspect: str | None = None
         # drawing randomness is a trapped call: once a session is enough
@@ -159,6 +161,8 @@ class Engine:
             return Decision(None, "does not parse")
         if source.earlier:
             return Decision(None, "uses earlier results")
+        if source.last_error:
+            return Decision(None, "uses the last error")
         if self._suspect is not None:
             self.refresh(self._suspect)
         decision = self.lookup.decide(source, cell, count, self._volatile, strict=strict)
@@ -174,9 +178,12 @@ class Engine:
             return ()
         data = self.store.get(record.shown)
         try:
-            return None if data is None else msgspec.msgpack.decode(data, type=tuple[Shown, ...])
+            messages = () if data is None else msgspec.msgpack.decode(data, type=tuple[Shown, ...])
         except msgspec.MsgspecError:
             return None
+        # one after the other: each is sound, and none is held
+        lost = data is None or any(m.kept and self.store.get(m.kept) is None for m in messages)
+        return None if lost else messages
 
     def replay(self, record: Record, cell: str, count: int) -> Report:
         """The session advances as if the cell had run. What it showed is the caller's to send.
@@ -222,9 +229,10 @@ class Engine:
         self.rebuild.defer_import(record)
         if record.pinned:
             self.rebuild.pin(index)
-        self._results.pop(count, None)
         if record.result is not None:
-            self._results[count] = record.result
+            self._results[index] = record.result
+        if record.error is not None:
+            self._last_error = index
         if record.volatile:
             self._volatile.add(record.key)
         self._remember(cell, record)
@@ -264,6 +272,9 @@ class Engine:
         CannotRebuild
             Some of it cannot be had. The cell can run all the same: a name that is missing will raise as it would for any user.
         """
+        if source.last_error and self._last_error is not None:
+            self.rebuild.pin(self._last_error)
+            self._last_error = None
         # what imports a module that was edited since shall get it as it is now; who holds the old one keeps it
         local = {n.partition(".")[0] for n in self.modules.local()}
         if "reload" not in source.attributes and local & {n.partition(".")[0] for n in source.imports}:
@@ -325,6 +336,8 @@ class Engine:
             self.slots.drop(name)
         for name, state in writes.items():
             self.slots.set(name, state, live=True, maker=index)
+        if outcome.error is not None:
+            self._last_error = None
         if record is not None:
             self._remember(running.cell, record)
             if record.volatile:
@@ -385,7 +398,7 @@ class Engine:
             return self.rebuild.plan(reached - {ANY}, modules=True)
 
     def results(self) -> dict[int, object]:
-        """Results of replayed cells by execution count, as far as they can be had; each is given once.
+        """Results of replayed cells by index in the history, as far as they can be had; each is given once.
 
         Raises
         ------
@@ -394,14 +407,14 @@ class Engine:
         """
         found: dict[int, object] = {}
         while self._results:
-            count, state = self._results.popitem()
+            index, state = self._results.popitem()
             if state.kept is not None:
                 values = bring_back(self.store, state.kept, self.namespace) or {}
                 if RESULT in values:
-                    found[count] = values[RESULT]
+                    found[index] = values[RESULT]
             elif state.group and self.slots.version(state.group[0]) == state.version:
                 self.ensure(state.group)
-                found[count] = self.namespace.get(state.group[0])
+                found[index] = self.namespace.get(state.group[0])
         return found
 
     def _load_read(self, read: frozenset[str] | None) -> None:

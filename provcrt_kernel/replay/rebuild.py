@@ -98,7 +98,7 @@ class Rebuild:
             self._imports.setdefault(name, record.resolved.get(name.partition(".")[0], ""))
 
     def pin(self, index: int) -> None:
-        """A replayed execution has effects that only running it again brings back."""
+        """A replayed execution has effects that only running it again brings back; it does before the next miss."""
         self._pins.append(index)
 
     def pending(self, names: Iterable[str]) -> bool:
@@ -309,10 +309,11 @@ class Rebuild:
         for name, value in made.items():
             fresh.setdefault(_key(name, record.writes[name]), {})[name] = value
         self._have |= fresh
+        self._pins = [i for i in self._pins if i != index]
         if record.pinned:
             # it has set again what later cells had changed
             later = [i for i in range(index + 1, len(self.history)) if self._pinned(i)]
-            self._pins = sorted({*self._pins, *later} - {index})
+            self._pins = sorted({*self._pins, *later})
         if pinned:
             self._adopt(record)
 

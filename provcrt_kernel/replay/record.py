@@ -6,6 +6,8 @@ Carte` (ICFP 2018) is where the word constructive trace comes from.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
 
 from provcrt_kernel.session.slots import State
@@ -68,12 +70,38 @@ class FileOutput(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Shown(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One message that the cell sent: stream, display_data, execute_result, error, …"""
+    """One message that the cell sent: stream, display_data, execute_result, error, …
+
+    Attributes
+    ----------
+    kept
+        Blob of content and buffers where they are large; then both are empty here.
+    """
 
     type: str
     content: dict[str, object]
     metadata: dict[str, object] = {}
     buffers: tuple[bytes, ...] = ()
+    kept: str | None = None
+
+    def aside(self, keep: Callable[[bytes], str]) -> Shown:
+        """The same with content and buffers in a blob; `keep` puts bytes into the store."""
+        data = msgspec.msgpack.encode((self.content, self.buffers))
+        return Shown(self.type, {}, self.metadata, kept=keep(data))
+
+    def whole(self, get: Callable[[str], bytes | None]) -> Shown | None:
+        """The same with content and buffers; None if the store lost them."""
+        if self.kept is None:
+            return self
+        data = get(self.kept)
+        try:
+            content, buffers = _CONTENT.decode(data) if data is not None else (None, ())
+        except msgspec.MsgspecError:
+            return None
+        return None if content is None else Shown(self.type, content, self.metadata, buffers)
+
+
+_CONTENT = msgspec.msgpack.Decoder(tuple[dict[str, object], tuple[bytes, ...]])
 
 
 class Record(msgspec.Struct, frozen=True, omit_defaults=True):

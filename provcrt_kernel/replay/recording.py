@@ -87,7 +87,7 @@ class Recording:
         outputs, lost = tools.files.outputs(seen.span)
         if inputs.problems or lost:
             raise Refused((inputs.problems + lost)[0])
-        needed: set[str] = set()
+        needed: set[str] = {m.kept for m in outcome.shown if m.kept}
         kept = self._keep(seen.change, seen.seconds, needed, must=bool(seen.volatile))
         if seen.volatile and seen.pinned:
             raise Refused(f"it uses {seen.volatile[0]}, and {seen.pinned[0]}")
@@ -142,6 +142,8 @@ class Recording:
             raise Refused(seen.problems[0], restless=seen.restless)
         if running.source.earlier:
             raise Refused("it uses earlier results")
+        if running.source.last_error:
+            raise Refused("it uses the last error")
         for name in _AROUND_CELLS:
             slot = self._tools.slots.get(name)
             state = seen.moved.get(name) or (slot.state if slot else None)

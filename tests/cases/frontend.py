@@ -956,7 +956,6 @@ print(r)
     sets(b="import sys\nr = [getattr(sys, 'last_type', None).__name__]\nprint(r)"),
     "r",
     rerun="b",
-    known="a replayed error does not set sys.last_type",
     telling=True,
 )
 
