@@ -64,6 +64,9 @@ def test_strict_cells_run_whenever_they_cannot_be_repeated(specs: Path, tmp_path
         kernel.execute("%provcrt strict on")
         assert status(kernel, NOW)[0] == "executed"
         kernel.restart()
+        report = kernel.execute("y = 2").report
+        assert report is not None
+        assert report["times"].keys() == {"look", "record"}
         again, shown = status(kernel, NOW)
         assert again == "replayed"
         assert shown != first

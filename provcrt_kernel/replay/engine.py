@@ -19,7 +19,7 @@ import os
 import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import msgspec
 
@@ -51,10 +51,22 @@ from provcrt_kernel.session.source import Source
 from provcrt_kernel.store import Store, StoreError
 from provcrt_kernel.trace import Tracer
 
+#: Seconds from which it is said what recording a cell cost.
+_NOTICEABLE = 0.5
+
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What became of one cell, for execute_reply's metadata and for tables."""
+    """What became of one cell, for execute_reply's metadata and for tables.
+
+    Attributes
+    ----------
+    seconds
+        What the cell took; replaying it, if it was replayed.
+    times
+        What else an executed cell cost, in seconds: ``look`` for comparing and hashing what it could reach, ``record`` for
+        keeping values, files and outputs.
+    """
 
     status: str
     reason: str
@@ -69,6 +81,7 @@ class Report:
     volatile: tuple[str, ...] = ()
     not_recorded: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
+    times: dict[str, float] = field(default_factory=dict)
 
 
 class CannotReplay(Exception):
@@ -315,9 +328,16 @@ class Engine:
         running, self._running = self._running, None
         assert running is not None
         self._ambient = None
+        ended = time.perf_counter()
         seen = self.observer.look(running, outcome)
+        looked = time.perf_counter()
         self._ambient = seen.ambient
         record, problems = self._record(running, outcome, seen)
+        times = {"look": looked - ended, "record": time.perf_counter() - looked}
+        if sum(times.values()) > _NOTICEABLE:
+            self.remarks.append(
+                f"comparing what it could change took {times['look']:.1f} s, keeping it {times['record']:.1f} s"
+            )
         writes = record.writes if record is not None else seen.writes
         index = self.history.add(
             Execution(
@@ -355,6 +375,7 @@ class Engine:
             volatile=seen.volatile,
             not_recorded=problems,
             remarks=self._said(),
+            times=times,
         )
 
     def _record(
