@@ -54,6 +54,7 @@ print([(r["status"], r.get("not_recorded") or []) for r in reports])
 
 def test_a_kernel_inside_a_cell_records_its_cells(specs: Path, tmp_path: Path, mechanism: str) -> None:
     with running(OURS, specs, tmp_path) as kernel:
+        kernel.timeout = 180  # a whole kernel starts in the cell, and each of its calls is watched
         inner = kernel.folder / "inner"
         inner.mkdir()
         (inner / "in.txt").write_text("inside")

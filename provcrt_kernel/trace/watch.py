@@ -360,7 +360,9 @@ class Watch:
             found = look(text)
             if found is None:
                 return  # nobody there: that is all there is to know
-        self.span.endpoints[network.owned(peer, self._family.tasks, bound=bound)] = None
+        # who listens takes milliseconds to find out; once it was somebody else, that is all there is to know
+        if peer not in self.span.endpoints:
+            self.span.endpoints[network.owned(peer, self._family.tasks, bound=bound)] = None
 
 
 def _privileged(pid: int) -> str:
