@@ -14,10 +14,11 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from differential.compare import Finding, Scenario, check, shells
+from differential.compare import Finding, Scenario, Step, check, shells, write
 from differential.found import FOUND
 from differential.notebooks import scenario
 from differential.shrink import shrink
+from kernels import OURS, PLAIN, install_kernelspecs, running, transcript
 
 Check = Callable[[Scenario], Finding]
 
@@ -66,6 +67,38 @@ def test_random_notebooks(first: int, checked: Check) -> None:
 def test_ten_thousand_notebooks(first: int, checked: Check) -> None:
     wrong = _wrong(range(first, first + 500), checked)
     assert not wrong, wrong
+
+
+@pytest.mark.sweep
+@pytest.mark.parametrize("each", [*FOUND, *range(20)])
+def test_a_sample_on_real_kernels(each: str | int, tmp_path: Path) -> None:
+    specs = install_kernelspecs(tmp_path / "prefix")
+    life = FOUND[each] if isinstance(each, str) else scenario(Random(each))
+    ours, plain = tmp_path / "ours", tmp_path / "plain"
+    (ours / "work").mkdir(parents=True)
+    for name, content in life.files:
+        write(ours / "work" / name, content)
+    for steps in life.sessions:
+        if plain.exists():
+            shutil.rmtree(plain)
+        shutil.copytree(ours / "work", plain / "work")
+        expected = _session(PLAIN, specs, plain, steps)
+        assert _session(OURS, specs, ours, steps) == expected
+
+
+def _session(kind: str, specs: Path, folder: Path, steps: Iterable[Step]) -> list[object]:
+    """What each cell of one session on a real kernel showed."""
+    shown: list[object] = []
+    with running(kind, specs, folder, environment={"PROVCRT_COST_POLICY": "off"}) as kernel:
+        for what, name, text in steps:
+            if what == "write":
+                write(folder / "work" / name, text)
+            else:
+                exchange = kernel.execute(text, stop_on_error=False)
+                shown.append(
+                    [name, *(s for s in transcript(exchange, kernel.folder) if s[0] != "execute_reply")]
+                )
+    return shown
 
 
 def _wrong(seeds: Iterable[int], checked: Check) -> str:

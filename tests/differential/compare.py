@@ -212,6 +212,15 @@ def check(scenario: Scenario, both: Shells, folder: Path) -> Finding:
     return finding
 
 
+def write(path: Path, content: str | None) -> None:
+    """Write a file as an editor does; None removes it."""
+    if content is None:
+        path.unlink(missing_ok=True)
+    else:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+
+
 def _copy(source: Path, target: Path) -> None:
     if target.exists():
         shutil.rmtree(target)

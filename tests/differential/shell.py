@@ -26,6 +26,7 @@ from ipykernel.ipkernel import IPythonKernel
 from IPython.core.history import HistoryManager
 from jupyter_client.session import Session
 
+from differential.compare import write
 from differential.structure import Surroundings, variables
 from provcrt_kernel.kernel.capture import RecordingSession
 from provcrt_kernel.kernel.kernel import RUN_TAG, ProvcrtKernel
@@ -127,15 +128,6 @@ class Driver:
         report = getattr(kernel, "_report", {}).pop(message["header"]["msg_id"], None)
         kept = {k: v for k, v in reply.items() if k not in ("engine_info", "user_expressions")}
         return {"cell": cell, "shown": list(wire.messages), "reply": kept, "report": report}
-
-
-def write(path: Path, content: str | None) -> None:
-    """Write a file as an editor does; None removes it."""
-    if content is None:
-        path.unlink(missing_ok=True)
-    else:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(content)
 
 
 def session(kernel: Any, kind: str, request: dict[str, Any]) -> None:
