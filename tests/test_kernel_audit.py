@@ -186,3 +186,10 @@ def test_records_of_cases_are_right(case_name: str, specs: Path, tmp_path: Path)
         assert exchange.content["status"] == "ok", exchange.text("stderr")
         found = msgspec.json.decode(exchange.text(), type=tuple[Finding, ...])
     assert not [(f.count, f.why) for f in found if f.verdict == "wrong"]
+
+
+def test_a_session_that_has_run_nothing_has_nothing_to_audit(specs: Path, tmp_path: Path) -> None:
+    with running(OURS, specs, tmp_path) as kernel:
+        assert kernel.execute("%provcrt audit").text().startswith("no cell was replayed yet")
+        kernel.execute("x = 1")
+        assert kernel.execute("%provcrt audit --all").text() == "1 cell audited from scratch: 1 right\n"

@@ -44,6 +44,8 @@ def audit(engine: Engine, inputs: Sequence[str], *, everything: bool) -> tuple[F
     KeyboardInterrupt
         The reader had enough of it; the process is ended first.
     """
+    if not len(engine.history):
+        return ()
     outside = {
         output.path
         for execution in engine.history.executions
@@ -138,4 +140,9 @@ def report(findings: Sequence[Finding]) -> str:
     counts = ", ".join(f"{number} {verdict}" for verdict, number in numbers.items() if number)
     if not findings:
         return "no cell was replayed yet; with --all those that ran are audited, too"
-    return "\n".join([*lines, f"{len(findings)} cells audited from scratch: {counts}"])
+    return "\n".join(
+        [
+            *lines,
+            f"{len(findings)} {'cell' if len(findings) == 1 else 'cells'} audited from scratch: {counts}",
+        ]
+    )
