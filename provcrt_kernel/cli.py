@@ -10,6 +10,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -121,6 +122,10 @@ def execute(
         Path | None,
         typer.Option("-o", "--output", help="Where the executed notebook goes, not NOTEBOOK.e1.ipynb."),
     ] = None,
+    parameter: Annotated[
+        list[str] | None,
+        typer.Option("-p", "--parameter", metavar="NAME=VALUE", help="A notebook's parameter."),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Run a command, or a notebook from beginning to end, as a reference execution."""
@@ -128,9 +133,13 @@ def execute(
         _execute_command(command, json)
         return
     notebook, *options = command
-    output, json = _late_options(options, output, json)
+    told = _Options(output, json)
+    told.take([*(word for each in parameter or () for word in ("-p", each)), *options])
+    json = told.json
     path = Path(notebook)
-    execution = Project.open(path.absolute().parent).execute(path, output=output, on_cell=_progress(json))
+    execution = Project.open(path.absolute().parent).execute(
+        path, output=told.output, parameters=told.parameters, on_cell=_progress(json)
+    )
     if json:
         _print_json(execution)
     else:
@@ -141,18 +150,30 @@ def execute(
         _fail(f"{execution.error} (kept as {execution.id}): `provcrt show {execution.id}` shows what ran")
 
 
-def _late_options(words: list[str], output: Path | None, json: bool) -> tuple[Path | None, bool]:
-    """Take the options behind a notebook's name: what stands behind a command's is the command's."""
-    words = list(words)
-    while words:
-        word = words.pop(0)
-        if word == "--json":
-            json = True
-        elif word in ("-o", "--output") and words:
-            output = Path(words.pop(0))
-        else:
-            raise typer.BadParameter(f"a notebook takes no {word!r}")
-    return output, json
+@dataclass
+class _Options:
+    """The options behind a notebook's name: what stands behind a command's is the command's."""
+
+    output: Path | None
+    json: bool
+    parameters: dict[str, str] = field(default_factory=dict)
+
+    def take(self, words: Sequence[str]) -> None:
+        """Take them all."""
+        waiting = list(words)
+        while waiting:
+            word = waiting.pop(0)
+            value = waiting.pop(0) if word in ("-o", "--output", "-p", "--parameter") and waiting else ""
+            if word == "--json":
+                self.json = True
+            elif word in ("-o", "--output") and value:
+                self.output = Path(value)
+            elif word in ("-p", "--parameter") and "=" in value:
+                name, _, self.parameters[name] = value.partition("=")
+            else:
+                raise typer.BadParameter(
+                    f"a notebook takes no {word!r}: it takes -p name=value, -o and --json"
+                )
 
 
 def _execute_command(argv: list[str], json: bool) -> NoReturn:
@@ -332,6 +353,8 @@ def show(
     if execution.parent:
         print(f"from {execution.parent} by {execution.relation}")
         print("\n".join(f"  {change}" for change in execution.changes))
+    if execution.parameters:
+        print("parameters: " + ", ".join(f"{name} = {value}" for name, value in execution.parameters.items()))
     if execution.command is not None:
         _print_command(execution.command, execution.seconds)
     else:

@@ -131,3 +131,9 @@ def test_the_demonstration_of_a_notebook(user, tmp_path):
     told = json.loads(user("repeat", "e1", "--json", cwd=tmp_path).stdout)
     assert [cell["status"] for cell in told["cells"]] == ["executed", "replayed", "replayed"]
     assert told["verdict"]["word"] == "diverged"
+
+    user("exec", "study.ipynb", "-p", "m=5", cwd=tmp_path)
+    shown = nbformat.read(tmp_path / "study.e2.ipynb", as_version=4)
+    assert shown.cells[0].source == "# Parameters\nm = 5"
+    again = json.loads(user("repeat", "e2", "--json", cwd=tmp_path).stdout)
+    assert again["verdict"]["word"] == "reproduced"

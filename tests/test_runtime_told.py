@@ -11,6 +11,7 @@ from pathlib import Path
 import hypothesis.strategies as st
 import pytest
 from hypothesis import given
+from nbformat.v4 import new_code_cell, new_notebook
 from prov.model import ProvDocument
 
 from provcrt_kernel.cli import main
@@ -18,7 +19,8 @@ from provcrt_kernel.provenance.explain import explained
 from provcrt_kernel.provenance.lineage import Step, sources, uses
 from provcrt_kernel.provenance.owners import Package
 from provcrt_kernel.provenance.requirements import requirements
-from provcrt_kernel.runtime import Project
+from provcrt_kernel.runtime import Project, ProjectError
+from provcrt_kernel.runtime.notebook import with_parameters
 from provcrt_kernel.runtime.secrets import without_secrets
 from provcrt_kernel.store.evict import Held, choose
 
@@ -101,6 +103,25 @@ def test_what_has_to_be_installed(project, capsys):
     docker = requirements(packages, "3.11.2", "dockerfile", "x")
     assert docker.startswith("FROM python:3.11.2-slim\n")
     assert docker.endswith("    scikit-learn==1.0\n")
+
+
+def test_parameters_follow_papermills_rule():
+    tagged = new_code_cell("k = 1", metadata={"tags": ["parameters"]})
+    book = new_notebook(cells=[new_code_cell("import os"), tagged, new_code_cell("k")])
+    assert with_parameters(book, {"k": "8", "name": "a b", "f": "[1, None]"}) == {
+        "k": "8",
+        "name": "'a b'",
+        "f": "[1, None]",
+    }
+    assert [cell.source for cell in book.cells][2] == "# Parameters\nk = 8\nname = 'a b'\nf = [1, None]"
+    with_parameters(book, {"k": "9"})  # again: in place of those before
+    assert [cell.source for cell in book.cells] == ["import os", "k = 1", "# Parameters\nk = 9", "k"]
+    for name in ("a b", "import", "x; import os", ""):
+        with pytest.raises(ProjectError, match="cannot be the name"):
+            with_parameters(book, {name: "1"})
+    plain = new_notebook(cells=[new_code_cell("k")])
+    with_parameters(plain, {"k": "__import__('os')"})
+    assert plain.cells[0].source == """# Parameters\nk = "__import__('os')\""""
 
 
 def test_completion_is_there_for_shells():

@@ -96,7 +96,9 @@ def _folder(name: str, files: Mapping[str, str]) -> Node:
 
 def _processes(processes: Iterable[Process]) -> list[Node]:
     """Return the programs that ran, each with how often: which of two at once is first is no matter."""
-    counts = Counter((shown(each), each.exe) for each in processes)
+    counts = Counter(
+        (shown(each), each.exe) for each in processes if each.argv
+    )  # else it had not started yet
     return [Node.leaf(f"{name} ({exe})", str(count)) for (name, exe), count in counts.items()]
 
 

@@ -61,12 +61,13 @@ class Facts:
         """
         facts = (self.of(access) for access in span.accesses if not access.path.startswith(NOWHERE))
         files = tuple(fact for fact in facts if fact is not None)
+        late = f"{len(span.late)} processes outlived the command: what they did after it is not contained"
         return Audit(
             files=files,
             processes=span.processes,
             endpoints=span.endpoints,
             entropy=span.entropy,
-            problems=tuple(dict.fromkeys([*span.problems, *self.problems])),
+            problems=tuple(dict.fromkeys([*span.problems, *self.problems, *([late] if span.late else [])])),
             late=span.late,
         )
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import ast
+import keyword
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 
 import nbformat
 from nbformat import NotebookNode
+from nbformat.v4 import new_code_cell
 
 from provcrt_kernel.runtime.errors import ProjectError
 
@@ -79,6 +83,47 @@ def _name_cells(notebook: NotebookNode, named: bool) -> None:
             cell["id"] = f"cell-{number}"
         seen.add(cell["id"])
     notebook["nbformat_minor"] = max(5, notebook["nbformat_minor"])  # the first to know ids
+
+
+def with_parameters(notebook: NotebookNode, parameters: Mapping[str, str]) -> dict[str, str]:
+    """Set parameters of a notebook as papermill does: in a cell of their own behind the one tagged ``parameters``.
+
+    Parameters
+    ----------
+    notebook : NotebookNode
+        It gets the cell, in place of one from before; the first cell, where none has the tag.
+    parameters : mapping of str to str
+        Names, and values as Python writes them; what is no Python literal is a text.
+
+    Returns
+    -------
+    dict of str to str
+        Names, and the expressions that they are set to.
+
+    Raises
+    ------
+    ProjectError
+        Where a name is no Python name.
+    """
+    found = {}
+    for name, value in parameters.items():
+        if not name.isidentifier() or keyword.iskeyword(name):
+            raise ProjectError.usage(f"{name!r} cannot be the name of a parameter", "write -p name=value")
+        try:
+            found[name] = repr(ast.literal_eval(value))
+        except (ValueError, SyntaxError, MemoryError, RecursionError):
+            found[name] = repr(value)
+    if found:
+        cells = [cell for cell in notebook.cells if "injected-parameters" not in _tags(cell)]
+        place = next((n for n, cell in enumerate(cells, 1) if "parameters" in _tags(cell)), 0)
+        source = "\n".join(["# Parameters", *(f"{name} = {value}" for name, value in found.items())])
+        cell = new_code_cell(source, id="injected-parameters", metadata={"tags": ["injected-parameters"]})
+        notebook.cells = [*cells[:place], cell, *cells[place:]]
+    return found
+
+
+def _tags(cell: NotebookNode) -> list[str]:
+    return list(cell.get("metadata", {}).get("tags", ()))
 
 
 def title(source: str) -> str:

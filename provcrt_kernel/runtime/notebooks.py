@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import nbformat
@@ -23,10 +23,20 @@ OnCell = Callable[[CellRun], None]
 
 
 def execute(
-    archive: Archive, root: Path, path: Path, *, kernel: Sequence[str], output: Path | None, on_cell: OnCell
+    archive: Archive,
+    root: Path,
+    path: Path,
+    *,
+    kernel: Sequence[str],
+    output: Path | None,
+    on_cell: OnCell,
+    parameters: Mapping[str, str],
 ) -> Execution:
     """Run a notebook as a reference execution; see `Project.execute`."""
     source, notebook = reading.parse(path)
+    given = reading.with_parameters(notebook, parameters)
+    if given:
+        source = (nbformat.writes(notebook) + "\n").encode()
     if output is not None and not output.parent.is_dir():
         raise ProjectError.no_such_file(output.parent)
     archive.prepare()
@@ -47,6 +57,7 @@ def execute(
                 environment=environment.here(),
                 cells=cells,
                 error=ran.error,
+                parameters=given,
             ),
         )
     write(output or path.with_name(f"{path.stem}.{execution.id}.ipynb"), executed.encode())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import builtins
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -89,6 +89,7 @@ class Project:
         path: Path | str,
         *,
         output: Path | str | None = None,
+        parameters: Mapping[str, str] = {},
         on_cell: Callable[[CellRun], None] = _nothing,
     ) -> Execution:
         """Run a notebook as a reference execution; of a command, see `run`.
@@ -99,6 +100,8 @@ class Project:
             The notebook; it is left as it is.
         output : Path or str, optional
             Where the executed notebook goes; by default beside it, as ``<name>.e1.ipynb``.
+        parameters : mapping of str to str
+            See `notebook.with_parameters`.
         on_cell : callable
             Told of each cell when it has run.
 
@@ -121,6 +124,7 @@ class Project:
             kernel=self._kernel,
             output=Path(output).absolute() if output is not None else None,
             on_cell=on_cell,
+            parameters=parameters,
         )
 
     def run(self, argv: Sequence[str], *, show: bool = True) -> Execution:

@@ -13,11 +13,14 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import fcntl
+import grp
 import hashlib
 import importlib
 import json
 import os
 import pkgutil
+import pwd
 import shutil
 import signal
 import subprocess
@@ -38,6 +41,7 @@ _OWN = {"proc", "dev"}  # folders of the root that bubblewrap fills
 _PATIENCE = 20.0  # seconds for bubblewrap to be ready
 _PR_SET_DUMPABLE, _PR_CAPBSET_DROP = 4, 24  # prctl(2)
 _LAST_CAPABILITY = 63
+_NS_GET_USERNS = 0xB701  # ioctl_ns(2)
 
 
 def problem() -> str | None:
@@ -224,11 +228,14 @@ class Sandbox:
                 os.close(holding)
 
     def _ready(self, pid: int) -> bool:
-        """Wait until the root of a process is ours: then all mounts are in place."""
+        """Wait until the root of a process is ours, and its user is: then all is in place."""
         end = time.monotonic() + _PATIENCE
         while time.monotonic() < end:
             try:
-                if os.path.samestat(os.stat(f"/proc/{pid}/root"), os.stat(self.root)):
+                own = os.path.samestat(os.stat(f"/proc/{pid}/root"), os.stat(self.root))
+                # user_namespaces(7): the first number is the user in there. Ours is mapped last.
+                user = Path(f"/proc/{pid}/uid_map").read_text().split()[:1]
+                if own and user == [str(os.geteuid())]:
                     return True
             except PermissionError:
                 pass
@@ -244,10 +251,18 @@ class Sandbox:
         etc = self.root / "etc"
         etc.mkdir(exist_ok=True)
         user, group = os.geteuid(), os.getegid()
-        home = next((each for each in self._content.folders), "/")
-        name = "root" if user == 0 else "user"
-        (etc / "passwd").write_text(f"{name}:x:{user}:{group}::{home}:/bin/sh\n")
-        (etc / "group").write_text(f"{name}:x:{group}:\n")
+        try:
+            name, home = pwd.getpwuid(user).pw_name, pwd.getpwuid(user).pw_dir
+        except KeyError:
+            name, home = "user", "/"
+        try:
+            group_name = grp.getgrgid(group).gr_name
+        except KeyError:
+            group_name = name
+        users = {0: "root:x:0:0:root:/root:/bin/sh", user: f"{name}:x:{user}:{group}::{home}:/bin/sh"}
+        groups = {0: "root:x:0:", group: f"{group_name}:x:{group}:"}
+        (etc / "passwd").write_text("".join(f"{line}\n" for line in users.values()))
+        (etc / "group").write_text("".join(f"{line}\n" for line in groups.values()))
 
 
 def _binds(system: Path, root: Path, inner: str) -> Iterator[tuple[str, str]]:
@@ -318,12 +333,23 @@ def _join(pid: int) -> None:
         Where that is not allowed.
     """
     libc = ctypes.CDLL(None, use_errno=True)
-    spaces = [(os.open(f"/proc/{pid}/ns/{name}", os.O_RDONLY | os.O_CLOEXEC), name) for name in _SPACES]
-    own = {name: os.stat(f"/proc/self/ns/{name}").st_ino for name in _SPACES}
-    for space, name in spaces:
-        if os.fstat(space).st_ino != own[name] and libc.setns(space, 0) != 0:
-            number = ctypes.get_errno()
-            raise OSError(number, f"its {name} namespace cannot be joined: {os.strerror(number)}")
+    spaces = {name: os.open(f"/proc/{pid}/ns/{name}", os.O_RDONLY | os.O_CLOEXEC) for name in _SPACES}
+    # Where bubblewrap mounts terminals for a user who is not root, it works as root of one user namespace, which owns
+    # the others, and ends in a second one below it.
+    owner = fcntl.ioctl(spaces["mnt"], _NS_GET_USERNS)
+    steps = [
+        ("user", owner),
+        *((name, spaces[name]) for name in _SPACES if name != "user"),
+        ("user", spaces["user"]),
+    ]
+    inside = {name: os.stat(f"/proc/self/ns/{name}").st_ino for name in _SPACES}
+    for name, space in steps:
+        number = os.fstat(space).st_ino
+        if inside[name] != number and libc.setns(space, 0) != 0:
+            error = ctypes.get_errno()
+            raise OSError(error, f"its {name} namespace cannot be joined: {os.strerror(error)}")
+        inside[name] = number
+    for space in (owner, *spaces.values()):
         os.close(space)
     os.chdir("/")
     for capability in range(_LAST_CAPABILITY + 1):
