@@ -18,13 +18,38 @@ import xxhash
 
 WILDCARD = frozenset(
     (
-        *("globals", "locals", "vars", "eval", "exec", "dir", "__import__", "get_ipython", "user_ns"),
-        *("run_line_magic", "run_cell_magic", "run_cell", "_getframe", "currentframe", "stack"),
-        *("f_globals", "f_locals", "f_back", "__globals__", "__main__", "get_objects", "get_referrers"),
-        *("query", "sql", "dmatrix", "dmatrices", "from_formula"),
+        *(
+            "get_ipython",
+            "user_ns",
+            "run_line_magic",
+            "run_cell_magic",
+            "run_cell",
+            "_getframe",
+            "currentframe",
+        ),
+        *(
+            "f_globals",
+            "f_locals",
+            "f_back",
+            "__globals__",
+            "__main__",
+            "get_objects",
+            "get_referrers",
+            "sql",
+        ),
     )
 )
 """Names with which code reaches any global: introspection, and libraries that read their caller's frame."""
+
+_BY_NAME = {
+    frozenset({"globals", "locals", "vars", "eval", "exec", "dir", "__import__"}): {
+        "builtins",
+        "__builtins__",
+    },
+    frozenset({"stack"}): {"inspect"},
+}
+"""The same where they are global names; as attributes (``model.eval()``, ``np.stack``) only of these modules. Libraries that
+read their caller's frame for a text (``frame.query``, formulas) are heard when they do it."""
 
 CLOCK = frozenset(
     (
@@ -123,7 +148,16 @@ def _describe(code: CodeType) -> CodeFacts:
         imports=frozenset(imports).union(*(inner.imports for inner in nested)),
         clock_globals=refs & _GLOBALS_TOLD,
         clock=frozenset(attributes & _TOLD).union(*(inner.clock for inner in nested)),
-        wildcard=bool(WILDCARD & (scope | attributes | imports) or any(inner.wildcard for inner in nested)),
+        wildcard=_any_name(scope, attributes, imports) or any(inner.wildcard for inner in nested),
+    )
+
+
+def _any_name(scope: set[str], attributes: set[str], imports: set[str]) -> bool:
+    if WILDCARD & (scope | attributes | imports):
+        return True
+    return any(
+        names & scope or (names & attributes and modules & (scope | imports))
+        for names, modules in _BY_NAME.items()
     )
 
 
