@@ -18,25 +18,9 @@ import xxhash
 
 WILDCARD = frozenset(
     (
-        *(
-            "get_ipython",
-            "user_ns",
-            "run_line_magic",
-            "run_cell_magic",
-            "run_cell",
-            "_getframe",
-            "currentframe",
-        ),
-        *(
-            "f_globals",
-            "f_locals",
-            "f_back",
-            "__globals__",
-            "__main__",
-            "get_objects",
-            "get_referrers",
-            "sql",
-        ),
+        *("get_ipython", "user_ns", "run_line_magic", "run_cell_magic", "run_cell"),
+        *("_getframe", "currentframe", "f_globals", "f_locals", "f_back", "__globals__", "__main__"),
+        *("get_objects", "get_referrers", "query", "sql", "dmatrix", "dmatrices", "from_formula"),
     )
 )
 """Names with which code reaches any global: introspection, and libraries that read their caller's frame."""
@@ -48,8 +32,7 @@ _BY_NAME = {
     },
     frozenset({"stack"}): {"inspect"},
 }
-"""The same where they are global names; as attributes (``model.eval()``, ``np.stack``) only of these modules. Libraries that
-read their caller's frame for a text (``frame.query``, formulas) are heard when they do it."""
+"""The same where they are global names; as attributes (``model.eval()``, ``np.stack``) only beside these modules."""
 
 CLOCK = frozenset(
     (

@@ -1,6 +1,6 @@
 """Notebooks, each with one change, that a memoizing kernel could get wrong; a module per kind of trouble."""
 
-from . import again, definitions, frontend, hidden, inputs, processes, state
+from . import again, definitions, frontend, hidden, inputs, libraries, processes, state
 from .case import CASES, FAMILIES, Case
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "frontend",
     "hidden",
     "inputs",
+    "libraries",
     "processes",
     "state",
 ]

@@ -1,0 +1,202 @@
+"""Libraries as public notebooks use them: what ties cells together through them, and what only seems to."""
+
+from .case import case, replaces, same, sets
+
+case(
+    "a query reads what its text names",
+    10,
+    """
+# %% a
+import pandas as pd
+# %% b
+frame = pd.DataFrame({'v': range(6), 'w': 2.0})
+# %% c
+limit = 2
+# %% d
+other = 1
+# %% e
+print(frame.query('v > @limit'), frame.query('w > 1').shape, frame.eval('v + w').sum())
+""",
+    sets(d="other = 5"),
+    "frame.shape; other; limit",
+    skip="a b c e",
+    telling=True,
+)
+case(
+    "a name in a query's text changes",
+    10,
+    """
+# %% a
+import pandas as pd
+# %% b
+frame = pd.DataFrame({'v': range(6)})
+# %% c
+limit = 2
+# %% d
+def above(table): return table.query('v > @limit')
+# %% e
+print(above(frame), pd.eval('frame.v * limit').sum())
+""",
+    replaces("limit = 2", "limit = 4"),
+    "above(frame).shape",
+    rerun="c e",
+)
+case(
+    "a method that is called eval, another called stack",
+    10,
+    """
+# %% a
+import numpy as np
+class Model:
+    def __init__(self): self.stack = [1]
+    def eval(self): return np.stack([self.stack, self.stack])
+model = Model()
+def use(m): return m.eval().tolist()
+# %% b
+unrelated = 1
+# %% c
+print(use(model))
+""",
+    sets(b="unrelated = 2"),
+    "use(model); unrelated",
+    skip="a c",
+)
+case(
+    "a function that does call eval",
+    10,
+    """
+# %% a
+def use(text): return eval(text)
+# %% b
+x = 1
+# %% c
+print(use('x + 1'))
+""",
+    sets(b="x = 2"),
+    "use('x')",
+    rerun="b c",
+)
+case(
+    "functions of the module's own stream",
+    8,
+    """
+# %% a
+from random import randint, shuffle
+from numpy.random import randn
+import numpy as np, random
+cards = list(range(9))
+# %% b
+hand = {'draw': randint, 'normal': randn}
+# %% c
+x = 1
+# %% d
+random.seed(0); np.random.seed(0)
+shuffle(cards)
+print(x, randint(0, 99), hand['draw'](0, 99), hand['normal'](2), cards)
+# %% e
+print(randint(0, 99), randn())
+""",
+    sets(c="x = 2"),
+    "cards; hand['draw'](0, 99) == randint(0, 0) or 1; randn()",
+    skip="a b e",
+)
+case(
+    "a seeded RandomState is no chance",
+    8,
+    """
+# %% a
+import numpy as np
+# %% b
+rng = np.random.RandomState(42)
+drawn = rng.rand(3)
+# %% c
+print(drawn, rng.randint(9))
+""",
+    same,
+    "drawn.tolist(); rng.rand()",
+    skip="a b c",
+)
+case(
+    "a figure that is saved under a new name",
+    12,
+    """
+# %% a
+import matplotlib.pyplot as plt
+# %% b
+plt.plot([1, 2])
+plt.savefig('one.png')
+# %% c
+print('done')
+""",
+    same,
+    "",
+    skip="a b c",
+    telling=True,
+)
+case(
+    "a figure's file that the cell also asks for",
+    12,
+    """
+# %% a
+import os
+import matplotlib.pyplot as plt
+# %% b
+print(os.path.exists('one.png'))
+plt.plot([1, 2])
+plt.savefig('one.png')
+""",
+    same,
+    "",
+    rerun="b",
+    left=True,
+)
+case(
+    "a database that is deleted, made and kept open",
+    11,
+    """
+# %% a
+import os, sqlite3
+# %% b
+if os.path.exists('shop.db'): os.remove('shop.db')
+conn = sqlite3.connect('shop.db')
+# %% c
+conn.execute('CREATE TABLE t (x INTEGER)')
+conn.executemany('INSERT INTO t VALUES (?)', [(1,), (2,)])
+conn.commit()
+# %% d
+factor = 2
+# %% e
+print(conn.execute('SELECT SUM(x) FROM t').fetchone()[0] * factor)
+""",
+    sets(d="factor = 3"),
+    "conn.execute('SELECT COUNT(*) FROM t').fetchone(); factor",
+    rerun="d e",
+    left=True,
+)
+case(
+    "a grid of plots beside its table",
+    6,
+    """
+# %% a
+import pandas as pd
+import matplotlib.pyplot as plt
+class Grid:
+    def __init__(self, table): self.table, self.figure = table, plt.figure()
+# %% b
+table = pd.DataFrame({'v': [1, 2, 3]})
+# %% c
+grid = Grid(table)
+# %% d
+print(table.v.sum())
+# %% e
+print(table.v.mean())
+# %% f
+table.loc[0, 'v'] = 10
+# %% g
+print(grid.table.v.tolist())
+""",
+    sets(d="print('sum', table.v.sum())"),
+    "grid.table is table; table.v.tolist()",
+    rerun="d",
+    skip="e",
+)
