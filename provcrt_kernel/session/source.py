@@ -40,8 +40,8 @@ _PLAIN_MAGICS = frozenset(
     "mv rm man more less head tail system sx ! colors xmode pprint alias unalias dhist pushd popd dirs bookmark "
     "lsmagic magic quickref provcrt provcrt_run run pylab_off automagic pdb logstart logstop".split()
 )
-#: Words by which code asks for the last error that nobody caught.
-_LAST_ERROR = frozenset("last_value last_type last_traceback last_exc print_last post_mortem pm".split())
+#: Words by which code asks for the last error that nobody caught, as attributes or in ``getattr``.
+_LAST_ERROR = re.compile(r"\b(last_value|last_type|last_traceback|last_exc|print_last|post_mortem|pdb\.pm)\b")
 #: IPython's names for earlier inputs and results.
 _EARLIER = re.compile(r"_{1,3}|_\d+|_i{0,3}|_i\d+|_[oi]h|In|Out")
 _MAGIC_RUNNERS = {"run_line_magic", "run_cell_magic"}
@@ -101,7 +101,7 @@ class Source:
     @property
     def last_error(self) -> bool:
         """Whether it may ask for the last error."""
-        return bool(self.attributes & _LAST_ERROR or self.magics & {"debug", "tb"})
+        return bool(_LAST_ERROR.search(self.text) or self.magics & {"debug", "tb"})
 
 
 @dataclass(frozen=True, slots=True)
