@@ -21,7 +21,13 @@ help:  ## what can be made
 demo: $(VENV)/examples  ## run a notebook from scratch, restart, replay it, edit one cell, replay again
 	@$(BIN)/python notebooks/demo.py
 
-test: lint $(VENV)/dev  ## everything that must hold: lint, types, rooms, notebooks cold and warm, tests
+# Repetitions run in bubblewrap; where it can neither be found nor installed, their tests are skipped and say so.
+.PHONY: sandbox
+sandbox:
+	@command -v bwrap >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && \
+	    apt-get install -y -qq bubblewrap >/dev/null; } || echo "bubblewrap is missing: apt install bubblewrap"
+
+test: lint sandbox $(VENV)/dev  ## everything that must hold: lint, types, rooms, notebooks cold and warm, tests
 	@store=$$(mktemp -d) && trap 'rm -rf "$$store"' EXIT && for state in cold warm; do \
 	    echo "notebooks, $$state store" && \
 	    PROVCRT_STORE="$$store" $(BIN)/python -m pytest -q --nbval -p no:cacheprovider $(NOTEBOOKS) || exit 1; \
