@@ -299,6 +299,7 @@ class Engine:
         names |= classes | set(self.slots.kin(names | classes))
         packages = packages_of(self.slots, names, source)
         simple = not (source.reads or source.imports or source.magics or source.wildcard)
+        simple &= not self.rebuild.pinned  # how a result is shown may be one of the effects
         with self.environ.unread():
             if self.rebuild.pending(names):
                 self._ambient = None

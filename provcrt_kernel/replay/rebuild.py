@@ -101,6 +101,11 @@ class Rebuild:
         """A replayed execution has effects that only running it again brings back; it does before the next miss."""
         self._pins.append(index)
 
+    @property
+    def pinned(self) -> bool:
+        """Whether effects of replayed cells are still to be brought about."""
+        return bool(self._pins)
+
     def pending(self, names: Iterable[str]) -> bool:
         """Whether `ready` has anything to do."""
         return bool(

@@ -200,3 +200,17 @@ print(grid.table.v.tolist())
     rerun="d",
     skip="e",
 )
+case(
+    "how a number is shown was changed by a cell that is replayed",
+    14,
+    """
+# %% a
+def shown(value, printer, cycle): printer.text(f'<{value}>')
+get_ipython().display_formatter.formatters['text/plain'].for_type(int, shown);
+# %% b
+1 + 1
+""",
+    sets(b="2 + 2"),
+    "",
+    rerun="b",
+)
