@@ -495,7 +495,9 @@ def test_interrupt(kernel: Kernel, code: str) -> None:
 
 
 def test_interrupted_cell_runs_again(kernel: Kernel) -> None:
-    code = "import time, os\nprint('started', flush=True)\nif not os.path.exists('go'): time.sleep(100)\nprint('done')"
+    # Python does not look for signals between a call that failed and the next: one long sleep could miss the interrupt
+    wait = "if not os.path.exists('go'):\n    for _ in range(1000): time.sleep(0.1)"
+    code = f"import time, os\nprint('started', flush=True)\n{wait}\nprint('done')"
     identity = kernel.send("execute_request", Kernel.cell(code))
     kernel.wait_for_text(identity, "started")
     kernel.manager.interrupt_kernel()
