@@ -228,6 +228,11 @@ class Observer:
                 why = f"{OWNED}{module}"
             if why.startswith(OWNED):
                 states[name] = msgspec.structs.replace(state, opaque=why)
+        # what holds such a value is no copy either, even when the name it came by is gone
+        for name, state in states.items():
+            whys = (s.opaque for n in state.group if (s := states.get(n)) and s.opaque)
+            if shared := next((w for w in whys if w.startswith(OWNED)), None):
+                states[name] = msgspec.structs.replace(state, opaque=shared)
         return dataclasses.replace(change, states=states)
 
     def _modules(

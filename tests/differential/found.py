@@ -110,6 +110,22 @@ _TEXTS = {
         # %% b
         print(b)
         """,
+    "what holds a module's own list": """
+        # == first
+        # %% a
+        import helper
+        # %% b
+        b = helper.SEEN
+        # %% c
+        d = [b, b]
+        # %% d
+        b = 1
+        # == again
+        # %% a
+        # %% b
+        # %% c
+        # %% d
+        """,
 }
 
 FOUND = {name: life(text) for name, text in _TEXTS.items()}
