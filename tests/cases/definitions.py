@@ -925,7 +925,6 @@ lives(
     "r = len(wd)",
     "r = [wd['k'] is k, len(wd)]",
     "r",
-    known="weak containers come back empty",
     telling=True,
 )
 lives(
