@@ -12,6 +12,8 @@ In doubt it is not.
 from __future__ import annotations
 
 import ast
+import functools
+import itertools
 import linecache
 import os
 import random
@@ -39,7 +41,7 @@ class Draws:
         def urandom(size: int) -> bytes:
             asking = sys._getframe(1)
             if asking.f_code is getrandbits and asking.f_back is not None:
-                self.discarded += imports_library(asking) or (size == _SEED and _seeds(asking.f_back))
+                self.discarded += (size == _SEED and _seeds(asking.f_back)) or imports_library(asking)
             return draw(size)
 
         setattr(random, "_urandom", urandom)  # noqa: B010 - it is not in the type stubs
@@ -52,28 +54,26 @@ class Draws:
 def _seeds(frame: types.FrameType) -> bool:
     """Whether the call that runs in `frame` is of ``RandomState`` with a seed."""
     try:
-        call = _running(frame)
-        if call is None or not ast.unparse(call.func).endswith("RandomState"):
-            return False
-        given = [*call.args, *(k.value for k in call.keywords)]
-        return len(given) == 1 and _value(given[0], frame) is not None
+        seed = _seed(frame.f_code, frame.f_lasti)
+        return seed is not None and _value(seed, frame) is not None
     except Exception:
         return False
 
 
-def _running(frame: types.FrameType) -> ast.Call | None:
-    """The call expression at the instruction that a frame has come to, if its source is known."""
-    first, last, start, end = list(frame.f_code.co_positions())[frame.f_lasti // 2]
+@functools.lru_cache(maxsize=1024)
+def _seed(code: types.CodeType, instruction: int) -> ast.expr | None:
+    """The one argument of the call of ``RandomState`` at an instruction; a forest of trees asks a thousand times."""
+    first, last, start, end = next(itertools.islice(code.co_positions(), instruction // 2, None))
     if first is None or last is None or start is None or end is None:
         return None
-    lines = [
-        line.encode()
-        for line in linecache.getlines(frame.f_code.co_filename, frame.f_globals)[first - 1 : last]
-    ]
+    lines = [line.encode() for line in linecache.getlines(code.co_filename)[first - 1 : last]]
     lines[-1] = lines[-1][:end]
     lines[0] = lines[0][start:]
-    node = ast.parse(textwrap.dedent(b"".join(lines).decode()).strip(), mode="eval").body
-    return node if isinstance(node, ast.Call) else None
+    call = ast.parse(textwrap.dedent(b"".join(lines).decode()).strip(), mode="eval").body
+    if not isinstance(call, ast.Call) or not ast.unparse(call.func).endswith("RandomState"):
+        return None
+    given = [*call.args, *(k.value for k in call.keywords)]
+    return given[0] if len(given) == 1 else None
 
 
 def _value(node: ast.expr, frame: types.FrameType) -> object:
