@@ -26,15 +26,13 @@ from provcrt_kernel.session.codes import SEEDS
 from provcrt_kernel.session.effects import changed, hidden_effects, owner, watched
 from provcrt_kernel.session.modules import MODULE, top_level_names
 from provcrt_kernel.session.observe import Change, observe, variables
-from provcrt_kernel.session.slots import ANY, Slots, State
+from provcrt_kernel.session.slots import ANY, OWNED, Slots, State
 from provcrt_kernel.session.source import Source
 from provcrt_kernel.store.digest import digest
 from provcrt_kernel.trace import Span
 
 #: Children that libraries keep for later cells and that read no data of their own.
 _LIBRARY_CHILDREN = ("resource_tracker", "semaphore_tracker", "loky", "multiprocessing.forkserver")
-#: Why a module's own state has no content digest.
-OWNED = "state of module "
 #: The slot of effects that have no slot of their own.
 EFFECTS = "~effects of earlier cells"
 

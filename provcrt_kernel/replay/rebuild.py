@@ -148,14 +148,20 @@ class Rebuild:
             self._import()
         self._impossible.clear()
         self._missed.clear()
+        beside = self._owned() if modules and self._pins else []
         try:
-            problems = self._carry_out(wanted, modules=modules) if wanted or self._pins else []
+            problems = self._carry_out(wanted, beside, modules=modules) if wanted or self._pins else []
         finally:
             self._have.clear()
             self._restore_ambient(ambient_names)
         if problems:
             raise problems[0]
         return self._recomputed
+
+    def _owned(self) -> list[str]:
+        """Deferred variables that are a module's own state: running its cell a second time for them would change it twice."""
+        deferred = self.slots.deferred(self.slots.names())
+        return [n for n in deferred if (s := self.slots.get(n)) and s.state.owned]
 
     def plan(self, names: Iterable[str], *, modules: bool) -> Plan[Value]:
         """What `ready` would do first, for variables; nothing is done."""
@@ -241,12 +247,12 @@ class Rebuild:
 
     # -- carrying it out ------------------------------------------------------------------------------------------------
 
-    def _carry_out(self, wanted: list[str], *, modules: bool) -> list[CannotRebuild]:
-        """Plan and do until every step has succeeded; returns what cannot be had."""
+    def _carry_out(self, wanted: list[str], beside: list[str], *, modules: bool) -> list[CannotRebuild]:
+        """Plan and do until every step has succeeded; returns what cannot be had of `wanted`; `beside` it is had if it can."""
         problems: list[CannotRebuild] = []
         before: tuple[list[str], list[int]] | None = None
         while True:
-            left = self.slots.deferred(wanted), list(self._pins) if modules else []
+            left = self.slots.deferred([*wanted, *beside]), list(self._pins) if modules else []
             if left == before or not any(left):
                 break
             plan = self.plan(left[0], modules=modules)

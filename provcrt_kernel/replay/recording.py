@@ -13,7 +13,7 @@ import msgspec
 
 from provcrt_kernel.replay.cell import Outcome, Running, Seen
 from provcrt_kernel.replay.instruments import Instruments
-from provcrt_kernel.replay.observing import EFFECTS, OWNED
+from provcrt_kernel.replay.observing import EFFECTS
 from provcrt_kernel.replay.record import Record, encode
 from provcrt_kernel.session import environ
 from provcrt_kernel.session.fingerprint import fingerprint
@@ -229,7 +229,7 @@ class Recording:
         for group in dict.fromkeys(s.group or (n,) for n, s in change.states.items()):
             manifest = None
             size = sum(change.prints[n].size for n in group)
-            owned = any((change.states[n].opaque or "").startswith(OWNED) for n in group)
+            owned = any(change.states[n].owned for n in group)
             drawn = all(change.states[n].opaque == DRAWN for n in group)
             worth = not drawn and tools.pace.worth_keeping(size, seconds)
             if not owned and (must or worth or not tools.thrifty):

@@ -25,6 +25,9 @@ ABSENT = ""
 
 ANY = "*"
 
+#: Why a module's own state has no content digest: a copy of it would not be the module's.
+OWNED = "state of module "
+
 
 class State(msgspec.Struct, frozen=True, omit_defaults=True):
     """One version of one slot, and how to get its value back.
@@ -61,6 +64,11 @@ class State(msgspec.Struct, frozen=True, omit_defaults=True):
     kin: tuple[str, ...] = ()
     opaque: str | None = None
     size: int = 0
+
+    @property
+    def owned(self) -> bool:
+        """Whether the value is a module's own state."""
+        return self.opaque is not None and self.opaque.startswith(OWNED)
 
 
 class Slot(msgspec.Struct):

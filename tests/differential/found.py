@@ -126,6 +126,23 @@ _TEXTS = {
         # %% c
         # %% d
         """,
+    "a module's own list, appended to and let go of by one of its names": """
+        # == first
+        # %% a
+        import helper
+        # %% b
+        from helper import SEEN as a
+        d, b = a, a
+        helper.SEEN.append(b)
+        # %% c
+        a = [2]
+        # == again
+        # %% a
+        # %% b
+        # %% c
+        # %% d
+        c = str(a)
+        """,
 }
 
 FOUND = {name: life(text) for name, text in _TEXTS.items()}
