@@ -9,6 +9,7 @@ folder each imported name was found, and that no earlier folder has one now.
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import stat
 import sys
@@ -60,6 +61,7 @@ def _library(path: str) -> bool:
     return path.startswith(_SYSTEM) or is_library(path) or path.startswith(_prefixes())
 
 
+@functools.cache
 def _prefixes() -> tuple[str, ...]:
     return tuple({f"{os.path.realpath(p)}/" for p in (sys.prefix, sys.base_prefix)} - {"//"})
 
@@ -313,7 +315,7 @@ class Files:
             return None
         names = set(resolved)
         for folder in sys.path:
-            place = os.path.realpath(folder or ".")
+            place = _real(folder)
             if is_library(place + "/") and "" not in resolved.values():
                 continue
             for name in self._importable(place) & names:
@@ -414,9 +416,19 @@ def _short(path: str) -> str:
     return path if relative.startswith("..") else relative
 
 
+def _real(folder: str) -> str:
+    """`os.path.realpath` of a folder to import from; one of the library stays where it is while the process lives."""
+    return _real_library(folder) if is_library(f"{folder}/") else os.path.realpath(folder or ".")
+
+
+@functools.cache
+def _real_library(folder: str) -> str:
+    return os.path.realpath(folder)
+
+
 def _before(place: str, other: str) -> bool:
     """Whether `place` is searched earlier than `other`."""
-    order = [os.path.realpath(f or ".") for f in sys.path]
+    order = [_real(f) for f in sys.path]
     return other not in order or order.index(place) < order.index(other)
 
 
@@ -469,7 +481,5 @@ def _resolve(names: Iterable[str]) -> dict[str, str]:
             found[name] = ""
         elif spec is not None and spec.origin and os.path.isabs(spec.origin):
             folder = os.path.dirname(spec.origin)
-            found[name] = os.path.realpath(
-                os.path.dirname(folder) if spec.submodule_search_locations else folder
-            )
+            found[name] = _real(os.path.dirname(folder) if spec.submodule_search_locations else folder)
     return found
