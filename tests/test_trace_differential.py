@@ -154,7 +154,7 @@ def lacks(span: Span, seen: set[str], read: set[str], made: set[str]) -> tuple[l
         path for path in read - made if os.path.isfile(path) and not path.startswith(own)
         and "r" not in flags(found.get(path)) and "w" not in flags(found.get(path))
     }  # fmt: skip
-    assert len(seen) > 20, span.name
+    assert len(seen) > 10, span.name
     return sorted(lost), sorted(unread)
 
 

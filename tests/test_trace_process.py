@@ -317,7 +317,7 @@ def test_files_that_stay_open(tmp_path: Path) -> None:
 def test_escapes_are_told(tmp_path: Path) -> None:
     if os.geteuid() != 0:
         pytest.skip("needs root")
-    (root,) = traced("with span('x'):\n    subprocess.run(['chroot', '/', 'true'])", tmp_path)
+    (root,) = traced("with span('x'):\n    subprocess.run(['/usr/sbin/chroot', '/', 'true'])", tmp_path)
     assert not root.complete
     assert "names mean" in root.problems[0]
 
