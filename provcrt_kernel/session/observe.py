@@ -31,7 +31,12 @@ def is_variable(name: str, namespace: Mapping[str, object], hidden: Mapping[str,
 def variables(namespace: Mapping[str, object], hidden: Mapping[str, object]) -> dict[str, int]:
     """Identity of the value of each of the notebook's variables."""
     own = _OWN.fullmatch
-    return {n: id(v) for n, v in list(namespace.items()) if not (own(n) or (n in hidden and hidden[n] is v))}
+    return {
+        n: id(v)
+        for n, v in list(namespace.items())
+        # every name of IPython's begins so: a thousand variables are not matched for nothing
+        if not ((n[:1] in "_IO" and own(n)) or (n in hidden and hidden[n] is v))
+    }
 
 
 @dataclass(frozen=True, slots=True)
