@@ -150,10 +150,6 @@ def plain(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["quickstart", "pipeline"])
-@pytest.mark.xfail(
-    strict=False,
-    reason="in a run of the whole suite the child of `peek` lists the folder, and a name is new there",
-)
 def test_a_fresh_run_shows_what_is_committed_and_a_restart_runs_nothing(name, tmp_path, kernelspec):
     desk = Desk.of(name, tmp_path)
     committed = desk.shown()
@@ -231,10 +227,6 @@ def helper(desk):
     ],
     ids=["nothing", "settings", "log", "helper"],
 )
-@pytest.mark.xfail(
-    strict=False,
-    reason="in a run of the whole suite the child of `peek` lists the folder, and a name is new there",
-)
 def test_edits_around_the_pipeline(pipeline, plain, change, runs, replayed):
     change(pipeline)
     executed = set(pipeline.run().executed)
@@ -245,10 +237,6 @@ def test_edits_around_the_pipeline(pipeline, plain, change, runs, replayed):
     assert pipeline.files() == reference.files()
 
 
-@pytest.mark.xfail(
-    strict=False,
-    reason="in a run of the whole suite the child of `peek` lists the folder, and a name is new there",
-)
 def test_deleted_files_are_put_back_without_running(pipeline):
     files = pipeline.files()
     shutil.rmtree(pipeline.folder / "out")

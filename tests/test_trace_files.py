@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
@@ -213,6 +214,24 @@ def test_large_old_content_is_hashed_while_others_go_on(tmp_path: Path) -> None:
     assert flags(found[str(big)]) == "w"
     assert sum(path.startswith("/nowhere/") for path in found) == 300
     assert span.complete
+
+
+def test_who_asked_for_the_names_of_a_directory(world: Path, tmp_path: Path) -> None:
+    """A child that only looks at a directory has not asked for its names, whatever the kernel process does there."""
+    asked = {"kernel": "os.listdir('dir')", "child": "subprocess.run(['ls', 'dir'])"}
+    looked = "subprocess.run(['stat', 'dir'])"
+    bodies = {
+        (): looked,
+        ("kernel",): f"{asked['kernel']}; {looked}",
+        ("child",): f"os.stat('dir'); {asked['child']}",
+        ("kernel", "child"): f"{asked['kernel']}; {asked['child']}",
+        ("child", "kernel"): f"{asked['child']}; {asked['kernel']}",
+    }
+    lines = [f"with span({repr(who)!r}): {body}" for who, body in bodies.items()]
+    spans = traced("\n".join((f"os.chdir({str(world)!r})", *lines)), tmp_path, stdout=subprocess.DEVNULL)
+    for who, span in zip(bodies, spans, strict=True):
+        access = by_path(span)[str(world / "dir")]
+        assert (access.listed, access.listed_by_child) == (bool(who), "child" in who), who
 
 
 def test_ignore(tmp_path: Path) -> None:

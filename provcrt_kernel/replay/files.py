@@ -186,9 +186,7 @@ class Files:
         if access.link is not None:
             return FileInput(path, "link", content=access.link, child=child)
         if first.kind == "dir":
-            if access.listed and not (
-                access.by_kernel and not child and path not in audit.listed and "*" not in audit.listed
-            ):
+            if access.listed_by_child or (access.listed and (path in audit.listed or "*" in audit.listed)):
                 return FileInput(
                     path, "dir", listing=access.listing, without=access.listing_except, child=child
                 )
@@ -453,7 +451,7 @@ def _look(found: os.stat_result | None) -> tuple[int, int]:
 
 def _listing_time(access: Access, audit: Audit) -> int:
     """A library folder's time where something other than the import system listed it, else 0."""
-    if not access.listed or (access.by_kernel and not access.by_child and access.path not in audit.listed):
+    if not (access.listed_by_child or (access.listed and access.path in audit.listed)):
         return 0
     try:
         return os.stat(access.path).st_mtime_ns

@@ -47,8 +47,8 @@ class Entry:
         How often its existence or metadata was asked for before the span changed it: never, once, or more often.
     pending : bool
         A worker has yet to find `before`.
-    by : int
-        `CHILD`, `KERNEL` or both.
+    by, listed_by : int
+        `CHILD`, `KERNEL` or both: who touched it at all, and who asked for its names.
     seen_ns : int
         When it was first changed.
     keep : bytes
@@ -56,7 +56,7 @@ class Entry:
     """
 
     # defaults of the class: most entries are made to hold three attributes, by the ten thousand
-    read = stated = executed = listed = False
+    read = stated = executed = False
     changed = created = touched = left = tolerant = pending = spare = False
     link: bytes | None = None
     before: str | None = None
@@ -67,7 +67,7 @@ class Entry:
     excepted: tuple[bytes, ...] = ()
     problems: tuple[str, ...] = ()
     asked = 0
-    by = 0
+    by = listed_by = 0
     seen_ns = 0
 
     def __init__(self, path: bytes, first: Look) -> None:
@@ -155,9 +155,11 @@ class Ledger:
     def names(self, path: bytes, seen: Look, names: Iterable[bytes], by: int) -> None:
         """Record that a directory's names were asked for; `names` are those of now."""
         entry = self.entry(path, seen, by)
-        if entry is None or entry.listed or (entry.changed and entry.first is None):
+        if entry is None or (entry.changed and entry.first is None):
             return
-        entry.listed = True
+        first, entry.listed_by = not entry.listed_by, entry.listed_by | by
+        if not first:
+            return
         before = set(names)
         own = []
         for name, change in self._changed.get(path.rstrip(b"/"), {}).items():
@@ -287,7 +289,7 @@ def _access(entry: Entry, look: Callable[[bytes], Look]) -> Access | None:
             return None  # made and removed again, by somebody who takes another name where one is taken
         else:
             stated = True  # made and removed again: what was there would be gone
-    if not (entry.read or stated or entry.executed or entry.listed or written or removed):
+    if not (entry.read or stated or entry.executed or entry.listed_by or written or removed):
         return None
     return Access(
         path=os.fsdecode(entry.path),
@@ -296,7 +298,8 @@ def _access(entry: Entry, look: Callable[[bytes], Look]) -> Access | None:
         stated=stated,
         asked=entry.asked,
         executed=entry.executed,
-        listed=entry.listed,
+        listed=bool(entry.listed_by),
+        listed_by_child=bool(entry.listed_by & CHILD),
         written=written,
         removed=removed,
         link=None if entry.link is None else os.fsdecode(entry.link),

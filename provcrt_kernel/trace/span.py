@@ -89,6 +89,8 @@ class Access(msgspec.Struct, frozen=True):
         The span made this directory, but would not have minded finding it (``mkdir -p``).
     by_child, by_kernel : bool
         Whose calls these were: those of child processes, of the kernel process, or both.
+    listed_by_child : bool
+        Its names were asked for by a child process, whatever the kernel process did with the same directory.
     problems : tuple of str
         Why this access cannot be trusted to be complete.
     """
@@ -112,6 +114,7 @@ class Access(msgspec.Struct, frozen=True):
     by_kernel: bool = False
     problems: tuple[str, ...] = ()
     asked: int = 0
+    listed_by_child: bool = False
 
 
 class Process(msgspec.Struct, frozen=True):
