@@ -8,11 +8,11 @@ their files).
 from __future__ import annotations
 
 import os
-import site
 import sys
-import sysconfig
 from types import FunctionType, ModuleType
 from typing import Any, Literal
+
+from provcrt_kernel.provenance.packages import library_folders
 
 Home = Literal["notebook", "stdlib", "package", "local", "unknown"]
 
@@ -27,15 +27,8 @@ _NOTEBOOK = frozenset({"__main__", "__mp_main__"})
 _INSTALLED = frozenset({"site-packages", "dist-packages"})
 
 
-def _library_roots() -> tuple[str, ...]:
-    paths = sysconfig.get_paths()
-    roots = {paths[key] for key in ("stdlib", "platstdlib", "purelib", "platlib")}
-    roots.update(site.getsitepackages() if hasattr(site, "getsitepackages") else ())
-    roots.add(os.path.join(sys.prefix, "lib"))
-    return tuple(sorted(os.path.join(root, "") for root in roots if root))
-
-
-_ROOTS = _library_roots()
+#: Of another version's libraries below this interpreter's, too.
+_ROOTS = (*library_folders(), os.path.join(sys.prefix, "lib", ""))
 _known: dict[str, tuple[int, Home]] = {}
 
 

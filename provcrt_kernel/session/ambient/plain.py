@@ -15,12 +15,16 @@ import os
 import pathlib
 import re
 import sys
-import sysconfig
 import types
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from typing import Any, ClassVar
+
+from provcrt_kernel.provenance.packages import library_folders
+
+#: Found at once: to capture imports nothing.
+_FOLDERS = library_folders()
 
 ATOMS = frozenset({type(None), bool, float, str, bytes})
 _KEY = "@inexpressible"
@@ -125,16 +129,6 @@ def installed(module: str) -> bool:
     if spec.origin in ("built-in", "frozen"):
         return True
     return bool(spec.origin) and os.path.abspath(spec.origin).startswith(_FOLDERS)
-
-
-def _installed_folders() -> tuple[str, ...]:
-    kinds = ("stdlib", "platstdlib", "purelib", "platlib")
-    folders = {sysconfig.get_path(kind) for kind in kinds}
-    folders |= {path for path in sys.path if path.endswith(("site-packages", "dist-packages"))}
-    return tuple(os.path.abspath(folder) + os.sep for folder in folders)
-
-
-_FOLDERS = _installed_folders()
 
 
 class Inexpressible:
