@@ -15,7 +15,7 @@ The table is the session as its reader believes it to be. A slot that is *live* 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 
 import msgspec
 
@@ -144,10 +144,6 @@ class Slots:
         slot = self._slots[name]
         slot.live, slot.bound = True, self._clock
 
-    def defer(self, name: str) -> None:
-        """A live slot's value has left the namespace."""
-        self._slots[name].live = False
-
     def drop(self, name: str) -> None:
         """The slot exists no longer."""
         self._slots.pop(name, None)
@@ -198,7 +194,3 @@ class Slots:
         return all(
             (other := self._slots.get(r)) is None or other.bound <= slot.bound for r in slot.state.refs
         )
-
-    def versions(self, names: Iterable[str]) -> Mapping[str, str]:
-        """Versions of `names`, absent ones included."""
-        return {n: self.version(n) for n in names}

@@ -16,7 +16,7 @@ import functools
 import re
 import string
 import types
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from provcrt_kernel.store.digest import digest
@@ -563,9 +563,3 @@ def closure(names: Iterable[str], refs: Callable[[str], Iterable[str]]) -> froze
             seen.add(name)
             todo.extend(refs(name))
     return frozenset(seen)
-
-
-def top_level(modules: Iterable[str]) -> Iterator[str]:
-    """Top-level package of each dotted name."""
-    for name in modules:
-        yield name.partition(".")[0]

@@ -12,7 +12,7 @@ import re
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import diskcache
 from diskcache.core import MODE_BINARY, MODE_RAW, UNKNOWN
@@ -40,22 +40,6 @@ class Row(NamedTuple):
     size: int  # bytes of the value
     used: float  # seconds since the epoch: written, or last touched
     file: str | None  # its file in the folder, where it is not in the database
-
-
-class Rows(Protocol):
-    """What reading needs of either table."""
-
-    def get(self, key: str, /) -> bytes | None:
-        """Return the value under `key`, or None."""
-
-    def row(self, key: str, /) -> Row | None:
-        """Return the row of `key`, without looking at its value, or None."""
-
-    def rows(self, prefix: str = "") -> list[Row]:
-        """Return the rows whose keys start with `prefix`, in the order of their keys."""
-
-    def close(self) -> None:
-        """Let go of the database."""
 
 
 class RawDisk(diskcache.Disk):  # type: ignore[misc]

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 from provcrt_kernel.trace import bpf
 from provcrt_kernel.trace.calls import PIDFD_GETFD, Machine
 
-RECV, SEND, ID_VALID, SET_FLAGS = 0xC0502100, 0xC0182101, 0x40082102, 0x40082104
+RECV, SEND, SET_FLAGS = 0xC0502100, 0xC0182101, 0x40082104
 CONTINUE = 1
 NOTICE = struct.Struct("=QIIiIQ6Q")  # id, tid, flags, call number, architecture, instruction, six arguments
 ANSWER = struct.Struct("=Qqii")  # id, value, error, flags
@@ -151,12 +151,3 @@ def resume(listener: int, notice: int) -> None:
         fcntl.ioctl(listener, SEND, answer, True)
     except FileNotFoundError:
         return
-
-
-def still_waiting(listener: int, notice: int) -> bool:
-    """Say whether the task of a notice is still there and waits, so that its pid means what it meant."""
-    try:
-        fcntl.ioctl(listener, ID_VALID, struct.pack("=Q", notice))
-    except OSError:
-        return False
-    return True
