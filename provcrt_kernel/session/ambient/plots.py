@@ -28,7 +28,8 @@ def _rc_plain(item: Any) -> object:
         items = [one if type(one) in ATOMS else _rc_plain(one) for one in item]
         return items if kind is list else {"@tuple": items}
     if kind.__name__ == "Cycler" and kind.__module__ == "cycler":
-        return {"@cycler": [[key, _rc_plain(values)] for key, values in item.by_key().items()]}
+        by_key = item.by_key()  # in the order of a set
+        return {"@cycler": [[key, _rc_plain(by_key[key])] for key in sorted(by_key, key=str)]}
     if kind is object:
         return {"@auto": True}  # the sentinel of a backend that nobody chose
     return plain(item)
