@@ -7,6 +7,7 @@ do; 2 for a wrong usage.
 from __future__ import annotations
 
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -25,7 +26,7 @@ from provcrt_kernel.provenance.classify import shown_path
 from provcrt_kernel.provenance.lineage import Origin
 from provcrt_kernel.runtime import CellRun, Commanded, Execution, Project, ProjectError, Repetition
 from provcrt_kernel.runtime.detail import Detail
-from provcrt_kernel.runtime.execution import ended, to_json
+from provcrt_kernel.runtime.execution import Branch, ended, to_json
 from provcrt_kernel.store import StoreError
 
 app = typer.Typer(
@@ -35,6 +36,7 @@ app = typer.Typer(
     add_completion=True,
     pretty_exceptions_enable=False,
 )
+_BRANCH = re.compile(r"b[1-9][0-9]*")
 Id = Annotated[str, typer.Argument(metavar="ID", help="An execution, such as e1.")]
 What = Annotated[str, typer.Argument(metavar="PATH", help="A file, or a variable.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -308,6 +310,26 @@ def commit(
     _print_modified(Project.find(Path.cwd()).commit(id, show=not json), json)
 
 
+@app.command()
+def branch(
+    source: Annotated[str, typer.Argument(metavar="ID|NOTEBOOK", help="An execution, or a notebook.")],
+    cell: Annotated[
+        str, typer.Option("--cell", metavar="CELL", help="The last cell to share: its id, or its number.")
+    ],
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="The copy, not NOTEBOOK-branch1.ipynb.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Copy a notebook up to a cell, which replays from the records, with a future of its own."""
+    where = Path(source).absolute().parent if source.endswith(".ipynb") else Path.cwd()
+    made = Project.find(where).branch(source, cell, output)
+    if json:
+        _print_json(made)
+    else:
+        print(f"{made.id}  {made.notebook}, from {made.parent or made.source} at cell {made.cell}")
+
+
 def _print_modified(execution: Execution, json: bool) -> None:
     assert execution.command is not None
     if json:
@@ -323,7 +345,14 @@ def _print_modified(execution: Execution, json: bool) -> None:
 
 @app.command("rm")
 def remove(id: Id, json: Json = False) -> None:
-    """Remove an execution with its repetitions, and free what only they needed."""
+    """Remove an execution with its repetitions, and free what only they needed; or forget a branch."""
+    if _BRANCH.fullmatch(id):
+        gone = Project.find(Path.cwd()).forget(id)
+        if json:
+            _print_json(gone)
+        else:
+            print(f"forgot {id}, {gone.notebook} stays")
+        return
     done = Project.find(Path.cwd()).remove(id)
     if json:
         _print_json(done)
@@ -412,12 +441,16 @@ def _print_detail(found: Detail, root: Path, json: bool) -> None:
 def list_executions(json: Json = False) -> None:
     """List the executions of the project, as a tree of what came from what."""
     project = Project.find(Path.cwd())
-    executions = project.list()
+    executions, branches = project.list(), project.branches()
     if json:
-        _print_json(executions)
+        _print_json([*executions, *branches])
         return
     table = Table("", "what", "when", "seconds", "size", "verdict", "", box=None, pad_edge=False)
-    for depth, each in _as_tree(executions):
+    for depth, each in _as_tree(executions, branches):
+        if isinstance(each, Branch):
+            row = ["  " * depth + each.id, each.notebook, _when(each.created), "", "", ""]
+            table.add_row(*map(escape, [*row, f"branch of {each.source} at cell {each.cell}, not run yet"]))
+            continue
         repetitions = project.repetitions(each.id)
         verdict = repetitions[-1].verdict.word.replace("volatile", "reproduced except") if repetitions else ""
         size = _size(each.command.size) if each.command is not None else f"{len(each.cells)} cells"
@@ -427,13 +460,17 @@ def list_executions(json: Json = False) -> None:
     _console().print(table)
 
 
-def _as_tree(executions: Sequence[Execution]) -> Iterator[tuple[int, Execution]]:
-    """Yield each execution behind the one that it came from, with its depth."""
-    known = {each.id for each in executions}
-    children: dict[str | None, list[Execution]] = {}
-    for each in executions:
+def _as_tree(
+    executions: Sequence[Execution], branches: Sequence[Branch] = ()
+) -> Iterator[tuple[int, Execution | Branch]]:
+    """Yield each execution, and each branch that was not run, behind what it came from, with its depth."""
+    run = {each.branch for each in executions}
+    every: list[Execution | Branch] = [*executions, *(each for each in branches if each.id not in run)]
+    known = {each.id for each in every}
+    children: dict[str | None, list[Execution | Branch]] = {}
+    for each in every:
         children.setdefault(each.parent if each.parent in known else None, []).append(each)
-    waiting = [(0, each) for each in reversed(children.get(None, []))]
+    waiting: list[tuple[int, Execution | Branch]] = [(0, each) for each in reversed(children.get(None, []))]
     while waiting:
         depth, each = waiting.pop()
         yield depth, each

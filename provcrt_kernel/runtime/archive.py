@@ -14,6 +14,7 @@
           source.ipynb           a notebook as it was run, byte for byte
           executed.ipynb         with its outputs
           repetitions/1/         repetition.json, executed.ipynb
+        branches/b1.json         `Branch`: a notebook that came from another, and may not have run yet
 
 An execution is filled in a draft and renamed into place when it is complete. What it has in the store stays there
 for as long as a record of its name does.
@@ -36,7 +37,7 @@ from typing import TypeVar
 import msgspec
 
 from provcrt_kernel.runtime.errors import ProjectError
-from provcrt_kernel.runtime.execution import FORMAT, Execution, Repetition, from_json, to_json
+from provcrt_kernel.runtime.execution import FORMAT, Branch, Execution, Repetition, from_json, to_json
 from provcrt_kernel.store import Store
 from provcrt_kernel.store.place import user_folder
 from provcrt_kernel.store.seal import SIZE, Seal, user_seal
@@ -44,10 +45,17 @@ from provcrt_kernel.store.seal import SIZE, Seal, user_seal
 FOLDER = ".provcrt"
 SOURCE, EXECUTED = "source.ipynb", "executed.ipynb"
 _ID = re.compile(r"e([1-9][0-9]{0,8})")
+_BRANCH = re.compile(r"b[1-9][0-9]{0,8}")
 _NAME = re.compile(r"[\w][\w. -]{0,99}")
 _STALE = 86400.0  # seconds after which a draft has certainly been given up
 
-T = TypeVar("T", Execution, Repetition)
+T = TypeVar("T", Execution, Repetition, Branch)
+
+
+class _Versioned(msgspec.Struct, frozen=True):
+    """The one thing that every version of a file says."""
+
+    format: int
 
 
 def nearest(start: Path) -> Path | None:
@@ -122,7 +130,7 @@ class Archive:
     def remove(self, id: str, store: Store) -> None:
         """Remove an execution with all its repetitions; ProjectError where there is none."""
         self.execution(id)
-        with self._alone():
+        with self.alone():
             gone = self.folder / f".draft-{id}-{os.getpid()}"
             (self.folder / id).rename(gone)
         store.drop(
@@ -132,6 +140,10 @@ class Archive:
             ]
         )
         shutil.rmtree(gone, ignore_errors=True)
+
+    def is_id(self, text: str) -> bool:
+        """Tell whether a text can be the id of an execution."""
+        return _ID.fullmatch(text) is not None
 
     def ids(self) -> list[str]:
         """Return the ids of the executions, oldest first."""
@@ -171,6 +183,19 @@ class Archive:
         self.execution(id)
         folder = self.folder / id / "repetitions"
         return [_load(folder / str(number) / "repetition.json", Repetition) for number in _numbers(folder)]
+
+    def branches(self) -> list[Branch]:
+        """Return the branches of notebooks, oldest first; ProjectError where one cannot be read."""
+        paths = [path for path in (self.folder / "branches").glob("b*.json") if _BRANCH.fullmatch(path.stem)]
+        return [_load(path, Branch) for path in sorted(paths, key=lambda path: int(path.stem[1:]))]
+
+    def forget(self, id: str) -> Branch:
+        """Forget a branch, and leave its notebook as it is; ProjectError where there is none."""
+        known = {each.id: each for each in self.branches()}
+        if id not in known:
+            raise ProjectError.unknown_id(id, list(known))
+        (self.folder / "branches" / f"{id}.json").unlink(missing_ok=True)
+        return known[id]
 
     def read(self, id: str, name: str) -> tuple[Path, bytes]:
         """Return where a file of an execution is, and what is in it; ProjectError where it cannot be read."""
@@ -215,7 +240,7 @@ class Archive:
 
     def keep(self, draft: Path, make: Callable[[str], Execution], *, id: str | None = None) -> Execution:
         """Keep a filled draft as the next execution, which `make` makes for its id; or as `id`, in a new project."""
-        with self._alone():
+        with self.alone():
             record = self.folder / "last"
             last = int(record.read_text()) if record.exists() else 0
             number = 1 + max([last, *(int(each[1:]) for each in self.ids())])
@@ -233,7 +258,7 @@ class Archive:
     def keep_repetition(self, draft: Path, id: str, make: Callable[[int], Repetition]) -> Repetition:
         """Keep a filled draft as the next repetition of `id`, which `make` makes for its number."""
         folder = self.folder / id / "repetitions"
-        with self._alone():
+        with self.alone():
             folder.mkdir(exist_ok=True)
             repetition = make(1 + max(_numbers(folder), default=0))
             (draft / "repetition.json").write_bytes(to_json(repetition))
@@ -241,7 +266,7 @@ class Archive:
         return repetition
 
     @contextlib.contextmanager
-    def _alone(self) -> Iterator[None]:
+    def alone(self) -> Iterator[None]:
         """Keep other processes out meanwhile; ProjectError where something inside cannot be written."""
         try:
             descriptor = os.open(self.folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -292,6 +317,9 @@ def _load(path: Path, kind: type[T]) -> T:
     try:
         found = from_json(_read(path), kind)
     except (msgspec.MsgspecError, ValueError) as cause:
+        with contextlib.suppress(msgspec.MsgspecError, ValueError):
+            if from_json(_read(path), _Versioned).format > FORMAT:
+                raise ProjectError.newer(path) from None
         raise ProjectError.damaged(path, cause) from cause
     if found.format > FORMAT:
         raise ProjectError.newer(path)

@@ -113,6 +113,21 @@ class ProjectError(Exception):
         return cls(f"{id} is a run of a notebook, {what}")
 
     @classmethod
+    def not_a_notebook_run(cls, id: str) -> Self:
+        """Something works for notebooks alone."""
+        return cls(
+            f"{id} is a run of a command, only notebooks have cells to branch from: use `provcrt given`"
+        )
+
+    @classmethod
+    def no_such_cell(cls, cell: str, known: Sequence[str]) -> Self:
+        """A notebook has no cell of this id or number."""
+        there = f"its code cells are {', '.join(known[:12])}{' …' if len(known) > 12 else ''}"
+        return cls(
+            f"there is no cell {cell!r} ({there}): give one of these, or a number from 1 to {len(known)}"
+        )
+
+    @classmethod
     def not_ours(cls, id: str) -> Self:
         """Somebody else made an execution: what is in it may do anything."""
         return cls(

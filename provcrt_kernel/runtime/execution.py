@@ -13,9 +13,10 @@ from provcrt_kernel.provenance.compare import Verdict
 from provcrt_kernel.provenance.files import FileVersion
 
 Status = Literal["executed", "replayed", "failed"]
-Relation = Literal["given", "commit"]
-FORMAT = 2
+Relation = Literal["given", "commit", "branch"]
+FORMAT = 3
 T = TypeVar("T")
+_WRITTEN: int = msgspec.field(default_factory=lambda: FORMAT)  # always written, unlike other defaults
 
 
 class CellRun(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -162,12 +163,14 @@ class Execution(msgspec.Struct, frozen=True, omit_defaults=True):
         The error that ended a notebook early, in one line.
     parent : str or None
         The execution that this one is a modification of.
-    relation : {"given", "commit"} or None
+    relation : {"given", "commit", "branch"} or None
         How it came from it.
     changes : tuple of str
         What is different from the parent, a line each.
     parameters : dict of str to str
         Of a notebook: names and values (Python expressions) that replaced its own.
+    branch : str
+        Id of the branch that was run; empty where the notebook is none.
     origin : str
         Empty, or the file that it was imported from: then nobody here vouches for it.
     """
@@ -185,8 +188,9 @@ class Execution(msgspec.Struct, frozen=True, omit_defaults=True):
     relation: Relation | None = None
     changes: tuple[str, ...] = ()
     parameters: dict[str, str] = {}
+    branch: str = ""
     origin: str = ""
-    format: int = FORMAT
+    format: int = _WRITTEN
 
     @property
     def title(self) -> str:
@@ -245,7 +249,41 @@ class Repetition(msgspec.Struct, frozen=True, omit_defaults=True):
     cells: tuple[CellRun, ...] = ()
     command: Commanded | None = None
     error: str | None = None
-    format: int = FORMAT
+    format: int = _WRITTEN
+
+
+class Branch(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A notebook that branches off from another one.
+
+    Attributes
+    ----------
+    id : str
+        ``b1``, ``b2`` …, never used twice in a project.
+    notebook : str
+        The copy, relative to the project's folder.
+    source : str
+        The notebook that it is a copy of, likewise.
+    cell : str
+        Id of the last cell that both share.
+    number : int
+        That cell's number among the code cells that are not empty, from 1; 0 where it lies before all of them.
+    created : float
+        When, in seconds since the epoch.
+    user : str
+        Who made it.
+    parent : str or None
+        The execution, or the branch that nobody executed yet, which it came from; None where `source` was neither.
+    """
+
+    id: str
+    notebook: str
+    source: str
+    cell: str
+    number: int
+    created: float
+    user: str
+    parent: str | None = None
+    format: int = _WRITTEN
 
 
 def to_json(value: object) -> bytes:

@@ -12,6 +12,7 @@ from provcrt_kernel.provenance.files import FileVersion
 from provcrt_kernel.runtime import environment
 from provcrt_kernel.runtime import notebook as reading
 from provcrt_kernel.runtime.archive import EXECUTED, SOURCE, Archive, write
+from provcrt_kernel.runtime.branch import ancestor, branch_of, changed_cells
 from provcrt_kernel.runtime.errors import ProjectError
 from provcrt_kernel.runtime.execution import CellRun, Execution, Repetition
 from provcrt_kernel.runtime.run import run
@@ -40,6 +41,12 @@ def execute(
     if output is not None and not output.parent.is_dir():
         raise ProjectError.no_such_file(output.parent)
     archive.prepare()
+    branch = branch_of(archive, notebook)
+    parent = ancestor(archive, branch) if branch is not None else None
+    changes: tuple[str, ...] = ()
+    if parent is not None:
+        where, data = archive.read(parent, SOURCE)
+        changes = changed_cells(reading.from_bytes(data, where), notebook)
     ran = run(notebook, path, kernel=kernel, on_cell=on_cell)
     cells = with_versions(ran.cells, path.parent)
     executed = nbformat.writes(notebook) + "\n"
@@ -58,6 +65,10 @@ def execute(
                 cells=cells,
                 error=ran.error,
                 parameters=given,
+                parent=parent,
+                relation="branch" if parent is not None else None,
+                changes=changes,
+                branch=branch.id if branch is not None else "",
             ),
         )
     write(output or path.with_name(f"{path.stem}.{execution.id}.ipynb"), executed.encode())

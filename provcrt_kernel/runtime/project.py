@@ -16,7 +16,7 @@ from provcrt_kernel.runtime import commands, commit, detail, share
 from provcrt_kernel.runtime.archive import EXECUTED, SOURCE, Archive, nearest, write
 from provcrt_kernel.runtime.commands import Kept
 from provcrt_kernel.runtime.errors import ProjectError
-from provcrt_kernel.runtime.execution import CellRun, Execution, Repetition
+from provcrt_kernel.runtime.execution import Branch, CellRun, Execution, Repetition
 from provcrt_kernel.runtime.given import substituted
 from provcrt_kernel.store import Collected
 
@@ -288,6 +288,37 @@ class Project:
         return commands.modify(
             self._archive, self.root, edited.kept, relation="commit", changes=edited.changes, show=show
         )
+
+    def branch(self, source: str | Path, cell: str, output: Path | None = None) -> Branch:
+        """Copy a notebook: the cells up to one with their outputs, those behind it without.
+
+        The copy, run in this project, replays what it shares; executions of it are children of what it came from.
+
+        Parameters
+        ----------
+        source : str or Path
+            An execution's id, or the path of a notebook: what it came from is then its latest execution, if any.
+        cell : str
+            The last cell of the shared past: its id, or its number among the code cells.
+        output : Path, optional
+            The copy; by default ``NOTEBOOK-branch1.ipynb`` beside the notebook. It must not be there yet.
+
+        Raises
+        ------
+        ProjectError
+            Where there is no such notebook or cell, or the copy cannot be written.
+        """
+        from provcrt_kernel.runtime.branch import branch
+
+        return branch(self._archive, self.root, source, cell, output)
+
+    def branches(self) -> builtins.list[Branch]:
+        """Return the branches of notebooks, oldest first; ProjectError where one cannot be read."""
+        return self._archive.branches()
+
+    def forget(self, id: str) -> Branch:
+        """Forget a branch, and leave its notebook as it is; ProjectError where there is none."""
+        return self._archive.forget(id)
 
     def export(self, id: str, target: Path) -> int:
         """Write an execution, and those that it came from, to one file; return its size in bytes.
