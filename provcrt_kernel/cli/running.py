@@ -1,0 +1,181 @@
+"""Run things: as a reference, again, changed, or beside a run from scratch."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+from provcrt_kernel.cli.base import (
+    Id,
+    Json,
+    fail,
+    print_cells,
+    print_json,
+    print_total,
+    progress,
+    say,
+    say_problems,
+    size,
+)
+from provcrt_kernel.runtime import Project, Repetition
+from provcrt_kernel.runtime.execution import ended
+
+app = typer.Typer()
+
+
+@app.command(
+    "exec",
+    context_settings={
+        "allow_extra_args": True,
+        "ignore_unknown_options": True,
+        "allow_interspersed_args": False,
+    },
+)
+def execute(
+    command: Annotated[
+        list[str], typer.Argument(metavar="COMMAND [ARGUMENT]...", help="A command, or a notebook (.ipynb).")
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", help="Where the executed notebook goes, not NOTEBOOK.e1.ipynb."),
+    ] = None,
+    parameter: Annotated[
+        list[str] | None,
+        typer.Option("-p", "--parameter", metavar="NAME=VALUE", help="A notebook's parameter."),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Run a command, or a notebook from beginning to end, as a reference execution."""
+    if not command[0].endswith(".ipynb") or os.access(command[0], os.X_OK):
+        _execute_command(command, json)
+        return
+    notebook, *options = command
+    told = _Options(output, json)
+    told.take([*(word for each in parameter or () for word in ("-p", each)), *options])
+    json = told.json
+    path = Path(notebook)
+    execution = Project.open(path.absolute().parent).execute(
+        path, output=told.output, parameters=told.parameters, on_cell=progress(json)
+    )
+    if json:
+        print_json(execution)
+    else:
+        print(execution.id)
+        print_cells(execution.cells)
+        print_total(execution.cells, execution.seconds)
+    if execution.error:
+        fail(f"{execution.error} (kept as {execution.id}): `provcrt show {execution.id}` shows what ran")
+
+
+@dataclass
+class _Options:
+    """The options behind a notebook's name: what stands behind a command's is the command's."""
+
+    output: Path | None
+    json: bool
+    parameters: dict[str, str] = field(default_factory=dict)
+
+    def take(self, words: Sequence[str]) -> None:
+        """Take them all."""
+        waiting = list(words)
+        while waiting:
+            word = waiting.pop(0)
+            value = waiting.pop(0) if word in ("-o", "--output", "-p", "--parameter") and waiting else ""
+            if word == "--json":
+                self.json = True
+            elif word in ("-o", "--output") and value:
+                self.output = Path(value)
+            elif word in ("-p", "--parameter") and "=" in value:
+                name, _, self.parameters[name] = value.partition("=")
+            else:
+                raise typer.BadParameter(
+                    f"a notebook takes no {word!r}: it takes -p name=value, -o and --json"
+                )
+
+
+def _execute_command(argv: list[str], json: bool) -> NoReturn:
+    execution = Project.open(Path.cwd()).run(argv, show=not json)
+    assert execution.command is not None
+    if json:
+        print_json(execution)
+    else:
+        say(
+            f"{execution.id}  {ended(execution.command.status)}, {execution.seconds:.1f} s, {size(execution.command.size)}"
+        )
+        say_problems(execution.command)
+    status = execution.command.status
+    sys.stdout.flush()
+    sys.exit(status if status >= 0 else 128 - status)
+
+
+@app.command()
+def repeat(
+    id: Id,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 where it diverges.")] = False,
+    no_isolation: Annotated[bool, typer.Option("--no-isolation", help="Run a command in place.")] = False,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Folder for the files that a command wrote.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Repeat an execution and compare: a command on its container's content, a notebook incrementally."""
+    repetition = Project.find(Path.cwd()).repeat(
+        id, isolation=not no_isolation, output=output, show=not json, on_cell=progress(json)
+    )
+    if json:
+        print_json(repetition)
+    else:
+        _print_repetition(repetition)
+    if strict and repetition.verdict.word == "diverged":
+        fail(f"{id} {repetition.verdict.line}")
+
+
+def _print_repetition(repetition: Repetition) -> None:
+    tell = print if repetition.command is None else say
+    tell(f"{repetition.of}, repetition {repetition.number}")
+    if repetition.command is None:
+        print_cells(repetition.cells)
+        print_total(repetition.cells, repetition.seconds)
+    else:
+        say_problems(repetition.command)
+    for difference in repetition.verdict.differences:
+        excuse = f" (cannot be repeated: {', '.join(difference.volatile)})" if difference.volatile else ""
+        excuse += f" (overlooking {difference.explained})" if difference.explained else ""
+        cause = f"; likely cause: {difference.cause}" if difference.cause else ""
+        tell(f"{difference.place}: {difference.what}{excuse}{cause}")
+        if difference.diff and not difference.excuse:
+            tell(difference.diff)
+    tell(repetition.verdict.line)
+
+
+@app.command()
+def audit(
+    target: Annotated[
+        str, typer.Argument(metavar="NOTEBOOK|ID", help="A notebook (.ipynb), or an execution.")
+    ],
+    everything: Annotated[bool, typer.Option("--all", help="Judge the cells that had to run, too.")] = False,
+    json: Json = False,
+) -> None:
+    """Run a notebook, replaying what did not change, and then from scratch beside it: was every record right?
+
+    Exits with 1 where a record was wrong.
+    """
+    from provcrt_kernel.kernel.audit import report
+    from provcrt_kernel.runtime.audit import audit_file
+
+    if target.endswith(".ipynb"):
+        found = audit_file(Path(target), everything=everything, on_cell=progress(json))
+    else:
+        found = Project.find(Path.cwd()).audit(target, everything=everything, on_cell=progress(json))
+    if json:
+        print_json(found)
+    else:
+        print(report(found))
+    if wrong := sum(each.verdict == "wrong" for each in found):
+        fail(f"{wrong} records of {target} are wrong: please report what is said above")
