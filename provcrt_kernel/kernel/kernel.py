@@ -11,7 +11,6 @@ import dataclasses
 import os
 import platform
 import random
-import re
 import sys
 import threading
 from typing import Any
@@ -22,6 +21,8 @@ from ipykernel.ipkernel import IPythonKernel
 from traitlets import Bool, Enum, default
 
 from provcrt_kernel.kernel.capture import Recorder, RecordingSession
+from provcrt_kernel.kernel.cells import place, wish
+from provcrt_kernel.kernel.live import Live
 from provcrt_kernel.kernel.magics import ProvcrtMagics
 from provcrt_kernel.kernel.notices import Notices
 from provcrt_kernel.kernel.questions import DEBUGGER, complete, names_in, wanted_for_completion
@@ -35,6 +36,7 @@ from provcrt_kernel.replay.looker import Looker
 from provcrt_kernel.replay.lookup import Decision
 from provcrt_kernel.replay.rebuild import CannotRebuild
 from provcrt_kernel.replay.record import FORMAT, Record
+from provcrt_kernel.replay.stale import Ran
 from provcrt_kernel.session.observe import variables
 from provcrt_kernel.session.source import Source, read_source
 from provcrt_kernel.store import Store
@@ -51,10 +53,6 @@ CONTEXT = "/".join(
         os.environ.get("PYTHONHASHSEED", ""),
     )
 )
-#: Tags of a cell that always runs; that runs whenever it is volatile.
-RUN_TAG, STRICT_TAG = "provcrt-run", "provcrt-strict"
-_RUN_MAGIC = re.compile(r"\s*%%provcrt\s+run[^\S\n]*\n?")
-_OUR_MAGIC = re.compile(r"\s*%provcrt\b[^\n]*\s*\Z")
 
 
 class ProvcrtKernel(IPythonKernel):  # type: ignore[misc]
@@ -88,6 +86,7 @@ class ProvcrtKernel(IPythonKernel):  # type: ignore[misc]
         self.notices = Notices()
         self.results = Results(self.shell)
         self._replayer = Replayer(self, self.results, self.notices)
+        self.live = Live(self)
         self._why_off = ""
         self._background: set[Any] = set()
 
@@ -105,6 +104,8 @@ class ProvcrtKernel(IPythonKernel):  # type: ignore[misc]
         """
         self.tracer, self._why_off = tracer, why_off
         self.shell.register_magics(ProvcrtMagics(self.shell, self))
+        for kind in ("comm_msg", "comm_open", "comm_close"):
+            self.shell_handlers[kind] = self._around_callback(kind, self.shell_handlers[kind])
         if store is None:
             return
         try:
@@ -121,9 +122,6 @@ class ProvcrtKernel(IPythonKernel):  # type: ignore[misc]
             self.engine.start()
         except Exception as error:
             self.engine, self._why_off = None, f"{type(error).__name__}: {error}"
-        for kind in ("comm_msg", "comm_open", "comm_close"):
-            handler = self.shell_handlers[kind]
-            self.shell_handlers[kind] = self._around_callback(handler)
 
     # -- cells --------------------------------------------------------------------------------------------------------
 
@@ -137,6 +135,29 @@ class ProvcrtKernel(IPythonKernel):  # type: ignore[misc]
         *,
         cell_meta: dict[str, Any] | None = None,
         cell_id: str | None = None,
+    ) -> dict[str, Any]:
+        asked = (code, silent, store_history, user_expressions, allow_stdin, cell_meta, cell_id)
+        if threading.current_thread() is not threading.main_thread():
+            return await self._execute(*asked)
+        self.live.begin()
+        try:
+            return await self._execute(*asked)
+        finally:
+            try:
+                with uninterrupted():
+                    self.live.end(cell_id)
+            except Exception as error:
+                self.notices.warn(f"pages are not told: {type(error).__name__}: {error}")
+
+    async def _execute(
+        self,
+        code: str,
+        silent: bool,
+        store_history: bool,
+        user_expressions: dict[str, str] | None,
+        allow_stdin: bool,
+        cell_meta: dict[str, Any] | None,
+        cell_id: str | None,
     ) -> dict[str, Any]:
         async def run(text: str = code) -> dict[str, Any]:
             reply: dict[str, Any] = await super(ProvcrtKernel, self).do_execute(
@@ -157,13 +178,12 @@ class ProvcrtKernel(IPythonKernel):  # type: ignore[misc]
         if threading.current_thread() is not threading.main_thread():
             engine.suspect("a subshell")
             return await run()
+        wanted = wish(code, (cell_meta or {}).get("tags") or ())
         # of an empty cell IPython does nothing, not even count
-        if not code.strip() or silent or not self.recording or _OUR_MAGIC.match(code):
-            return await self._unrecorded(engine, code, user_expressions or {}, silent, run)
-        tags = (cell_meta or {}).get("tags") or ()
-        forced, strict = RUN_TAG in tags, self.strict or STRICT_TAG in tags
-        if match := _RUN_MAGIC.match(code):
-            forced, code = True, code[match.end() :]
+        if wanted.apart or silent or not self.recording:
+            return await self._unrecorded(engine, code, user_expressions or {}, silent, run, cell_id)
+        code, strict = wanted.code, self.strict or wanted.strict
+        forced = wanted.forced or cell_id in self.live.afresh
         decision, source, cell = self._decide(engine, code, cell_id, forced=forced, strict=strict)
         if decision.record is not None:
             replayed = self._replayer.replay(
@@ -171,19 +191,16 @@ class ProvcrtKernel(IPythonKernel):  # type: ignore[misc]
             )
             if replayed is not None:
                 reply, report = replayed
-                self._note(report)
+                self._note(report, cell_id)
                 return reply
             decision = Decision(None, "the store lost its output")
-        return await self._record(engine, code, source, cell, decision.reason, run)
+        return await self._record(engine, code, source, cell, decision.reason, run, cell_id)
 
     def _decide(
         self, engine: Engine, code: str, cell_id: str | None, *, forced: bool, strict: bool
     ) -> tuple[Decision, Source, str]:
-        cell = f"{os.environ.get('JPY_SESSION_NAME') or os.getcwd()}#{cell_id or self.shell.execution_count}"
-        try:
-            source = read_source(code, self._transform, context=CONTEXT)
-        except Exception as error:
-            source = Source(code, "", wildcard=f"{type(error).__name__}", error=True)
+        cell = place(cell_id or str(self.shell.execution_count))
+        source = self.read(code)
         if self._background:
             # they change things between cells, and did until they ended
             engine.suspect("a background task")
@@ -195,6 +212,23 @@ class ProvcrtKernel(IPythonKernel):  # type: ignore[misc]
         except Exception as error:
             self.notices.warn(f"records cannot be looked up: {type(error).__name__}: {error}")
             return Decision(None, "records cannot be looked up"), source, cell
+
+    def read(self, code: str) -> Source:
+        """A cell's text, understood; what cannot be read may read anything."""
+        try:
+            return read_source(code, self._transform, context=CONTEXT)
+        except Exception as error:
+            return Source(code, "", wildcard=f"{type(error).__name__}", error=True)
+
+    def why_not(self) -> str | None:
+        """Why cells are not recorded, or not all; None if they are."""
+        if self.engine is None:
+            return self._why_off or "the kernel is starting"
+        if not self.recording:
+            return "recording is off"
+        if self.tracer is not None and self.tracer.mechanism == "none":
+            return f"processes cannot be traced here, so only cells that touch no file are recorded: {self.tracer.reason}"
+        return None
 
     def _transform(self, text: str) -> str:
         """IPython's transformation; it takes a first word for a magic unless a variable has that name, as deferred ones do."""
@@ -213,7 +247,14 @@ class ProvcrtKernel(IPythonKernel):  # type: ignore[misc]
         return bytes(self._topic(kind))
 
     async def _record(
-        self, engine: Engine, code: str, source: Source, cell: str, reason: str, run: Any
+        self,
+        engine: Engine,
+        code: str,
+        source: Source,
+        cell: str,
+        reason: str,
+        run: Any,
+        cell_id: str | None,
     ) -> dict[str, Any]:
         """Run a miss and record it."""
         begun = False
@@ -249,7 +290,7 @@ class ProvcrtKernel(IPythonKernel):  # type: ignore[misc]
             try:
                 with uninterrupted():
                     report = engine.finish(self._outcome(recorder, reply, failure, tasks))
-                self._note(report)
+                self._note(report, cell_id)
             except (Exception, KeyboardInterrupt) as error:
                 engine.suspect("a cell that could not be observed")
                 self.notices.warn(f"this cell is not recorded: {type(error).__name__}: {error}")
@@ -288,13 +329,19 @@ class ProvcrtKernel(IPythonKernel):  # type: ignore[misc]
         )
 
     async def _unrecorded(
-        self, engine: Engine, code: str, expressions: dict[str, str], silent: bool, run: Any
+        self,
+        engine: Engine,
+        code: str,
+        expressions: dict[str, str],
+        silent: bool,
+        run: Any,
+        cell_id: str | None,
     ) -> dict[str, Any]:
         """Code that no record is made of: it sees all state, and what it changes is noticed."""
         source = Source(code, "", wildcard="not recorded")
         try:
             text = "\n".join((code, *expressions.values()))
-            if _OUR_MAGIC.match(code) and not expressions:
+            if wish(code).apart and code.strip() and not expressions:
                 return dict(await run())
             source = read_source(text, self._transform, context=CONTEXT) if text.strip() else Source(text, "")
             if source.earlier or source.wildcard or any(n.startswith("_") for n in names_in(text)):
@@ -314,7 +361,11 @@ class ProvcrtKernel(IPythonKernel):  # type: ignore[misc]
             return reply
         finally:
             try:
-                engine.absorb(source, before)
+                left = engine.absorb(source, before)
+                if code.strip() and not (silent or self.recording):
+                    off = Report("executed", "recording is off", not_recorded=("recording is off",))
+                    count = self.shell.execution_count - 1
+                    self.live.ran(cell_id, self._said(off), Ran(count, {}, left))
             except Exception as error:
                 self.notices.warn(f"what changed is not known: {type(error).__name__}: {error}")
 
@@ -381,8 +432,10 @@ class ProvcrtKernel(IPythonKernel):  # type: ignore[misc]
             self.engine.suspect("the debugger")
         return await super().do_debug_request(msg)
 
-    def _around_callback(self, handler: Any) -> Any:
+    def _around_callback(self, kind: str, handler: Any) -> Any:
         def handle(*args: Any, **kwargs: Any) -> Any:
+            if self.live.take(kind, args[-1]):
+                return None
             engine = self.engine
             if engine is not None:
                 self._ensure_quietly(engine.slots.names())
@@ -414,10 +467,17 @@ class ProvcrtKernel(IPythonKernel):  # type: ignore[misc]
 
     # -- small things -------------------------------------------------------------------------------------------------
 
-    def _note(self, report: Report) -> None:
+    def _note(self, report: Report, cell_id: str | None) -> None:
+        said = self._said(report)
+        self._report[self.get_parent("shell")["header"]["msg_id"]] = said
+        if self.engine is not None:
+            execution = self.engine.history[-1]
+            self.live.ran(cell_id, said, Ran(execution.count, execution.read, execution.left))
+
+    def _said(self, report: Report) -> dict[str, Any]:
         content = dataclasses.asdict(report)
         content["mechanism"] = self.tracer.mechanism if self.tracer else "none"
-        self._report[self.get_parent("shell")["header"]["msg_id"]] = content
+        return content
 
     def _flush(self) -> None:
         """Everything written so far, by children and past Python too, is sent."""

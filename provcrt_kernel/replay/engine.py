@@ -25,7 +25,7 @@ import msgspec
 
 from provcrt_kernel.provenance.packages import read_index
 from provcrt_kernel.replay.cell import Outcome, Running, Seen, packages_of, reach
-from provcrt_kernel.replay.files import Files, unrepeatable
+from provcrt_kernel.replay.files import Files
 from provcrt_kernel.replay.history import Execution, History
 from provcrt_kernel.replay.instruments import Instruments
 from provcrt_kernel.replay.looker import Looker
@@ -46,7 +46,7 @@ from provcrt_kernel.session.importing import Imports
 from provcrt_kernel.session.keep import bring_back
 from provcrt_kernel.session.modules import MODULE, Modules
 from provcrt_kernel.session.observe import Change, is_variable, observe, variables
-from provcrt_kernel.session.slots import ANY, Slots, State, ambient
+from provcrt_kernel.session.slots import ABSENT, ANY, Slots, State, ambient
 from provcrt_kernel.session.source import Source
 from provcrt_kernel.store import Store, StoreError
 from provcrt_kernel.trace import Tracer
@@ -143,13 +143,15 @@ class Engine:
         #: What the reader has to act on; and what only cost time.
         self.notices: list[str] = []
         self.remarks: list[str] = []
-        self._volatile: set[str] = set()
+        #: Source keys of the volatile cells that were shown.
+        self.volatile: set[str] = set()
         self._leased: set[str] = set()
         self._results: dict[int, State] = {}
         # the replayed execution whose error is the last one, if nothing raised since
         self._last_error: int | None = None
         self._running: Running | None = None
-        self._suspect: str | None = None
+        #: Why state may have changed since it was last looked at; None if it cannot have.
+        self.suspected: str | None = None
         # drawing randomness is a trapped call: once a session is enough
         self._session, self._made = uuid.uuid4().hex[:20], 0
         # what the last cell left, as long as nothing else can have changed it
@@ -170,20 +172,9 @@ class Engine:
 
     def decide(self, source: Source, cell: str, count: int | None, *, strict: bool = False) -> Decision:
         """Look for a record of `source` that holds now; a strict cell's must not be volatile."""
-        if source.error:
-            return Decision(None, "does not parse")
-        if source.earlier:
-            return Decision(None, "uses earlier results")
-        if source.last_error:
-            return Decision(None, "uses the last error")
-        if self._suspect is not None:
-            self.refresh(self._suspect)
-        decision = self.lookup.decide(source, cell, count, self._volatile, strict=strict)
-        if decision.record is not None and decision.record.pinned and decision.record.volatile:
-            return Decision(None, f"it uses {decision.record.volatile[0]}, and {decision.record.pinned}")
-        if decision.record is not None and (reason := _must_run(decision.record)):
-            return Decision(None, reason)
-        return decision
+        if self.suspected is not None and not (source.error or source.earlier or source.last_error):
+            self.refresh(self.suspected)
+        return self.lookup.decide(source, cell, count, self.volatile, strict=strict)
 
     def shown(self, record: Record) -> tuple[Shown, ...] | None:
         """Messages of a record; None if the store lost them."""
@@ -211,7 +202,19 @@ class Engine:
         if failed:
             raise CannotReplay(f"{failed[0]} could not be put back")
         self._ambient = None
-        index = self.history.add(Execution(count, cell, record, "replayed", "unchanged", 0.0, record.seconds))
+        index = self.history.add(
+            Execution(
+                count,
+                cell,
+                record,
+                "replayed",
+                "unchanged",
+                0.0,
+                record.seconds,
+                read=record.reads,
+                left=_versions(record.writes, record.deletes),
+            )
+        )
         for name in record.deletes:
             self.namespace.pop(name, None)
             self.slots.drop(name)
@@ -247,7 +250,7 @@ class Engine:
         if record.error is not None:
             self._last_error = index
         if record.volatile:
-            self._volatile.add(record.key)
+            self.volatile.add(record.key)
         self._remember(cell, record)
         with contextlib.suppress(StoreError):
             self.store.touch([record.id])
@@ -351,6 +354,8 @@ class Engine:
                 notes=problems,
                 recomputed=running.recomputed,
                 wrote=tuple(writes),
+                read=record.reads if record is not None else running.versions,
+                left=_versions(writes, seen.change.deleted),
             )
         )
         for name in seen.change.deleted:
@@ -362,7 +367,7 @@ class Engine:
         if record is not None:
             self._remember(running.cell, record)
             if record.volatile:
-                self._volatile.add(record.key)
+                self.volatile.add(record.key)
         return Report(
             "executed",
             running.reason,
@@ -387,7 +392,7 @@ class Engine:
                 return self.recording.record(running, outcome, seen), ()
         except Refused as refused:
             # threads and hooks go on changing things behind the cells' backs
-            self._suspect = str(refused) if refused.restless else self._suspect
+            self.suspected = str(refused) if refused.restless else self.suspected
             return None, tuple(dict.fromkeys((str(refused), *seen.problems)))
         except (StoreError, OSError) as error:
             self._off(str(error))
@@ -456,14 +461,21 @@ class Engine:
                     for name in set(self.namespace) - before:
                         running.identities.setdefault(name, id(self.namespace[name]))
 
-    def absorb(self, source: Source, before: dict[str, int]) -> None:
-        """Code that no cell holds has run (a silent request, a callback): give new versions to what it changed."""
+    def absorb(self, source: Source, before: dict[str, int]) -> dict[str, str]:
+        """Code that is not recorded has run (a silent request, a callback): give new versions to what it changed.
+
+        Returns
+        -------
+        dict
+            Slots that it changed → their versions now.
+        """
         self._ambient = None
         looked = reach(self.slots, source) | source.binds
         if source.wildcard:
             looked |= set(variables(self.namespace, self.hidden))
         change = observe(self.slots, self.namespace, self.hidden, before, looked, self._lineage())
         self._take(change)
+        return _versions(change.states, change.deleted)
 
     def _take(self, change: Change) -> None:
         for name in change.deleted:
@@ -473,11 +485,11 @@ class Engine:
 
     def suspect(self, why: str) -> None:
         """Something may change state between cells: look at everything live before the next decision."""
-        self._suspect = why
+        self.suspected = why
 
     def refresh(self, why: str) -> None:
         """Look at every live slot again."""
-        self._suspect = self._ambient = None
+        self.suspected = self._ambient = None
         live = {n: id(v) for n, v in self.namespace.items() if is_variable(n, self.namespace, self.hidden)}
         known = {n: live.get(n, 0) for n in self.slots.names() if (s := self.slots.get(n)) and s.live}
         self._take(observe(self.slots, self.namespace, self.hidden, known, live, self._lineage()))
@@ -511,14 +523,9 @@ class Engine:
             self.notices.append(line)
 
 
-def _must_run(record: Record) -> str | None:
-    """Why a record that holds cannot stand for its cell: only running it gives what it left, once."""
-    if record.pinned is None and all(s.kept or ambient(n) or not s.opaque for n, s in record.writes.items()):
-        return None
-    path = unrepeatable(record)
-    if path is None:
-        return None
-    return f"it changes {os.path.basename(path)}, and what it leaves cannot be stored"
+def _versions(writes: Mapping[str, State], deleted: Iterable[str]) -> dict[str, str]:
+    """Versions of slots after a cell that gave them these states, or deleted them."""
+    return {n: s.version for n, s in writes.items()} | dict.fromkeys(deleted, ABSENT)
 
 
 def _names(record: Record) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...], tuple[str, ...]]:

@@ -18,6 +18,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import msgspec
 
@@ -254,15 +255,21 @@ class Files:
                 problems.append(f"{path} cannot be kept: {error.strerror}")
         return tuple(found), tuple(problems)
 
-    def differs(self, record: Record) -> str | None:
-        """The first input of the record that does not hold now, in words; None if all hold."""
-        made = {o.path for o in record.outputs}
+    def differs(self, record: Record, left: Mapping[str, FileOutput] = MappingProxyType({})) -> str | None:
+        """The first input of the record that does not hold, in words; None if all hold.
+
+        Parameters
+        ----------
+        left
+            Paths that are to be taken for what is said here, not for what they are now.
+        """
         for known in record.inputs:
-            if reason := self._differs(known, made):
+            reason = _unlike(known, left[known.path]) if known.path in left else self._differs(known, left)
+            if reason:
                 return reason
         return self._library_differs(record.library) or self._names_differ(record.resolved)
 
-    def _differs(self, known: FileInput, made: set[str]) -> str | None:
+    def _differs(self, known: FileInput, left: Mapping[str, FileOutput]) -> str | None:
         path = known.path
         try:
             status = os.lstat(path)
@@ -283,7 +290,8 @@ class Files:
             if known.listing is not None:
                 return (
                     None
-                    if _listing(path, known.without, distributions=known.distributions) == known.listing
+                    if _listing(path, known.without, distributions=known.distributions, left=left)
+                    == known.listing
                     else f"the names in {_short(path)} changed"
                 )
             if known.content is not None:
@@ -409,6 +417,20 @@ def unrepeatable(record: Record) -> str | None:
     return None
 
 
+def _unlike(known: FileInput, left: FileOutput) -> str | None:
+    """Why a path will not be what a cell found there, once another has left it so."""
+    path = _short(known.path)
+    if known.kind != left.kind:
+        tolerated = known.kind == "absent" and known.tolerant and left.kind == "dir"
+        return None if tolerated else f"{path} is gone" if left.kind == "absent" else f"{path} is there now"
+    if known.mtime_ns is not None:
+        return f"{path} has another time"
+    if known.mode is not None and left.mode != known.mode:
+        return f"{path} has other permissions"
+    same = known.content == left.content if known.content is not None else known.size in (None, left.size)
+    return None if same else f"{path} changed"
+
+
 def _short(path: str) -> str:
     relative = os.path.relpath(path)
     return path if relative.startswith("..") else relative
@@ -436,8 +458,18 @@ def _kind(mode: int) -> str:
     return "dir" if stat.S_ISDIR(mode) else "link" if stat.S_ISLNK(mode) else "other"
 
 
-def _listing(path: str, without: Iterable[str], *, distributions: bool = False) -> str:
-    names = {os.fsencode(n) for n in os.listdir(path)} - {os.fsencode(n) for n in without}
+def _listing(
+    path: str,
+    without: Iterable[str],
+    *,
+    distributions: bool = False,
+    left: Mapping[str, FileOutput] = MappingProxyType({}),
+) -> str:
+    found = set(os.listdir(path))
+    for output in left.values():
+        if os.path.dirname(output.path) == path:
+            (found.discard if output.kind == "absent" else found.add)(os.path.basename(output.path))
+    names = {os.fsencode(n) for n in found} - {os.fsencode(n) for n in without}
     if distributions:
         names = {n for n in names if n.lower().endswith(_DISTRIBUTIONS)}
     return digest(b"\0".join(sorted(names)))

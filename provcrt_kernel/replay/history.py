@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from provcrt_kernel.replay.record import Record
@@ -23,6 +24,8 @@ class Execution:
         ``executed`` or ``replayed``.
     wrote
         Slots that it changed.
+    read, left
+        Versions of the slots that it could read, as they were before; of those that it changed or deleted, as they were after.
     """
 
     count: int | None
@@ -35,6 +38,8 @@ class Execution:
     notes: tuple[str, ...] = ()
     recomputed: tuple[int, ...] = ()
     wrote: tuple[str, ...] = ()
+    read: Mapping[str, str] = field(default_factory=dict)
+    left: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -51,6 +56,10 @@ class History:
         for name, state in execution.record.writes.items() if execution.record is not None else ():
             self._makers.setdefault((name, state.version), []).append(index)
         return index
+
+    def copy(self) -> History:
+        """Another history of the same executions."""
+        return History(list(self.executions), {key: list(made) for key, made in self._makers.items()})
 
     def __getitem__(self, index: int) -> Execution:
         return self.executions[index]

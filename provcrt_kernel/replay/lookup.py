@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 
-from provcrt_kernel.replay.files import Files
-from provcrt_kernel.replay.record import Record, decode
+from provcrt_kernel.replay.files import Files, unrepeatable
+from provcrt_kernel.replay.record import FileOutput, Record, decode
 from provcrt_kernel.session import environ
-from provcrt_kernel.session.slots import Slots, shown
+from provcrt_kernel.session.slots import Slots, ambient, shown
 from provcrt_kernel.session.source import Source
 from provcrt_kernel.store import Store
 
@@ -30,12 +30,18 @@ class Lookup:
     ----------
     maker
         The execution count of the cell that made a slot's state, for reasons.
+    environ
+        The environment variables.
+    left
+        What paths will be by the time that the cell is asked for, where they are something else now.
     """
 
     store: Store
     slots: Slots
     files: Files
     maker: Callable[[str], int | None]
+    environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
+    left: Mapping[str, FileOutput] = field(default_factory=dict)
 
     def decide(
         self, source: Source, cell: str, count: int | None, ran: Iterable[str], *, strict: bool = False
@@ -51,25 +57,40 @@ class Lookup:
         strict
             Whether volatile cells always run.
         """
+        if source.error:
+            return Decision(None, "does not parse")
+        if source.earlier:
+            return Decision(None, "uses earlier results")
+        if source.last_error:
+            return Decision(None, "uses the last error")
         again = set(ran)
         first: str | None = None
-        for _, data in self.store.candidates(source.key):
-            record = decode(data)
-            if record is None:
-                continue
+        for record in self.candidates(source.key):
             if record.volatile and (strict or source.key in again):
                 return Decision(None, f"{'strict' if strict else 'run again'}: it uses {record.volatile[0]}")
             if record.error is not None and (record.text, record.count) != (source.text, count):
                 continue
             reason = self.differs(record)
             if reason is None:
-                return Decision(record, "unchanged")
+                reason = _must_run(record)
+                return Decision(None, reason) if reason else Decision(record, "unchanged")
             if first is None or record.cell == cell:
                 first = reason
         if first is not None:
             return Decision(None, first)
-        last = self.store.noted(f"cell:{cell}") if cell else None
-        return Decision(None, "never run here" if last is None else "source changed")
+        return Decision(None, "never run here" if self.last_key(cell) is None else "source changed")
+
+    def candidates(self, key: str) -> Iterator[Record]:
+        """Yield the records under a source key, newest first."""
+        for _, data in self.store.candidates(key):
+            record = decode(data)
+            if record is not None:
+                yield record
+
+    def last_key(self, cell: str) -> str | None:
+        """The source key that the cell at a place in a notebook last had, in whichever session."""
+        noted = self.store.noted(f"cell:{cell}") if cell else None
+        return None if noted is None else noted.decode(errors="replace")
 
     def differs(self, record: Record) -> str | None:
         """The first input of the record that does not hold now, in words; None if it holds."""
@@ -95,11 +116,11 @@ class Lookup:
                 return f"variable {name} has other instances now"
         for name, version in record.environ.items():
             if name == environ.ALL:
-                if environ.names_version(os.environ) != version:
+                if environ.names_version(self.environ) != version:
                     return "the environment has other variables"
-            elif environ.version(os.environ.get(name)) != version:
+            elif environ.version(self.environ.get(name)) != version:
                 return f"environment variable {name} changed"
-        if reason := self.files.differs(record):
+        if reason := self.files.differs(record, self.left):
             return reason
         if path := self.files.stored(record.outputs):
             return f"the store no longer has {path}"
@@ -112,3 +133,15 @@ class Lookup:
         what = "is new" if not version else "is gone" if not here else "changed"
         maker = self.maker(name)
         return f"{shown(name)} {what}" + (f" (cell {maker})" if maker is not None and here else "")
+
+
+def _must_run(record: Record) -> str | None:
+    """Why a record that holds cannot stand for its cell: only running it gives what it left, once."""
+    if record.pinned and record.volatile:
+        return f"it uses {record.volatile[0]}, and {record.pinned}"
+    if record.pinned is None and all(s.kept or ambient(n) or not s.opaque for n, s in record.writes.items()):
+        return None
+    path = unrepeatable(record)
+    if path is None:
+        return None
+    return f"it changes {os.path.basename(path)}, and what it leaves cannot be stored"

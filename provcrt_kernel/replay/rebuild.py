@@ -85,7 +85,7 @@ class Rebuild:
     _recomputed: list[int] = field(default_factory=list)
     _have: dict[tuple[tuple[str, ...], str], dict[str, object]] = field(default_factory=dict)
     _imports: dict[str, str] = field(default_factory=dict)
-    _pins: list[int] = field(default_factory=list)
+    pins: list[int] = field(default_factory=list)
     #: Snapshots that could not be loaded.
     _lost: set[str] = field(default_factory=set)
     #: Executions that cannot be run again, and why.
@@ -99,17 +99,17 @@ class Rebuild:
 
     def pin(self, index: int) -> None:
         """A replayed execution has effects that only running it again brings back; it does before the next miss."""
-        self._pins.append(index)
+        self.pins.append(index)
 
     @property
     def pinned(self) -> bool:
         """Whether effects of replayed cells are still to be brought about."""
-        return bool(self._pins)
+        return bool(self.pins)
 
     def pending(self, names: Iterable[str]) -> bool:
         """Whether `ready` has anything to do."""
         return bool(
-            self._pins
+            self.pins
             or self._imports
             or self.slots.deferred(names)
             or any(not s.live for s in self._ambient_slots())
@@ -148,9 +148,9 @@ class Rebuild:
             self._import()
         self._impossible.clear()
         self._missed.clear()
-        beside = self._owned() if modules and self._pins else []
+        beside = self._owned() if modules and self.pins else []
         try:
-            problems = self._carry_out(wanted, beside, modules=modules) if wanted or self._pins else []
+            problems = self._carry_out(wanted, beside, modules=modules) if wanted or self.pins else []
         finally:
             self._have.clear()
             self._restore_ambient(ambient_names)
@@ -172,7 +172,7 @@ class Rebuild:
             self._source,
             self._seconds,
             self._needs,
-            self._pins if modules else (),
+            self.pins if modules else (),
         )
 
     # -- what a plan is made of -----------------------------------------------------------------------------------------
@@ -252,12 +252,12 @@ class Rebuild:
         problems: list[CannotRebuild] = []
         before: tuple[list[str], list[int]] | None = None
         while True:
-            left = self.slots.deferred([*wanted, *beside]), list(self._pins) if modules else []
+            left = self.slots.deferred([*wanted, *beside]), list(self.pins) if modules else []
             if left == before or not any(left):
                 break
             plan = self.plan(left[0], modules=modules)
             for index in plan.impossible:
-                self._pins.remove(index)
+                self.pins.remove(index)
                 what = f"what cell {self.history.count(index)} set"
                 problems.append(CannotRebuild.lost(what, self._why_impossible(index)))
             with contextlib.suppress(_Failed):
@@ -306,7 +306,7 @@ class Rebuild:
         self._have[value.names, value.version] = {n: values[n] for n in value.names}
 
     def _run_again(self, index: int) -> None:
-        record, pinned = self._record(index), index in self._pins
+        record, pinned = self._record(index), index in self.pins
         if pinned:
             self._inputs_live(record)
         inputs = self._inputs(record, index)
@@ -320,11 +320,11 @@ class Rebuild:
         for name, value in made.items():
             fresh.setdefault(_key(name, record.writes[name]), {})[name] = value
         self._have |= fresh
-        self._pins = [i for i in self._pins if i != index]
+        self.pins = [i for i in self.pins if i != index]
         if record.pinned:
             # it has set again what later cells had changed
             later = [i for i in range(index + 1, len(self.history)) if self._pinned(i)]
-            self._pins = sorted({*self._pins, *later})
+            self.pins = sorted({*self.pins, *later})
         if pinned:
             self._adopt(record)
 

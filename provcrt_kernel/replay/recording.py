@@ -37,6 +37,7 @@ _LIBRARY_THREADS = (
     "pydevd",
     "debugpy",
     "zmq.",
+    "ipykernel.subshell",  # for comms; a cell that runs in one is noticed by itself
     "(run_forever)",  # IPython runs the loop of %%bash and its like so, and waits for what it starts there
 )
 #: Ambient slots that run code of the notebook before or after each cell.

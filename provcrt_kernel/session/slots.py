@@ -108,6 +108,13 @@ class Slots:
         self._slots: dict[str, Slot] = {}
         self._clock = 0
 
+    def copy(self) -> Slots:
+        """Another table with the same slots."""
+        other = Slots()
+        other._slots = {n: Slot(s.state, s.live, s.maker, s.bound) for n, s in self._slots.items()}
+        other._clock = self._clock
+        return other
+
     def __contains__(self, name: str) -> bool:
         return name in self._slots
 
