@@ -29,6 +29,7 @@ from provcrt_kernel.kernel.questions import DEBUGGER, complete, names_in, wanted
 from provcrt_kernel.kernel.replaying import Replayer
 from provcrt_kernel.kernel.results import Results
 from provcrt_kernel.kernel.signals import uninterrupted
+from provcrt_kernel.kernel.standing import Standing
 from provcrt_kernel.kernel.streams import DrainedStream
 from provcrt_kernel.replay.cell import Outcome
 from provcrt_kernel.replay.engine import Engine, Report
@@ -85,7 +86,8 @@ class ProvcrtKernel(IPythonKernel):  # type: ignore[misc]
         self._report: dict[str, dict[str, Any]] = {}
         self.notices = Notices()
         self.results = Results(self.shell)
-        self._replayer = Replayer(self, self.results, self.notices)
+        self._standing = Standing(self.shell, self._transform)
+        self._replayer = Replayer(self, self.results, self.notices, self._standing)
         self.live = Live(self)
         self._why_off = ""
         self._background: set[Any] = set()
@@ -388,11 +390,12 @@ class ProvcrtKernel(IPythonKernel):  # type: ignore[misc]
         }
 
     def _run_again(self, record: Record) -> bool:
-        """Run a record's text for its state alone; whether it ended as it did then."""
+        """Run a record's cell for its state alone; whether it ended as it did then."""
         self._flush()
         self.session.muted = True
         try:
-            result = self.shell.run_cell(record.text, store_history=False, silent=True)
+            with self._standing.kept(text := self._standing.text(record)):
+                result = self.shell.run_cell(text, store_history=False, silent=True)
             error = result.error_before_exec or result.error_in_exec
             if isinstance(error, KeyboardInterrupt):
                 raise error

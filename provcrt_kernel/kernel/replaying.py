@@ -12,6 +12,7 @@ from provcrt_kernel.kernel.notices import Notices
 from provcrt_kernel.kernel.questions import names_in
 from provcrt_kernel.kernel.results import Results
 from provcrt_kernel.kernel.signals import uninterrupted
+from provcrt_kernel.kernel.standing import Standing
 from provcrt_kernel.replay.engine import CannotReplay, Engine, Report
 from provcrt_kernel.replay.record import Record, Shown
 
@@ -19,8 +20,9 @@ from provcrt_kernel.replay.record import Record, Shown
 class Replayer:
     """Replays records in one kernel."""
 
-    def __init__(self, kernel: Any, results: Results, notices: Notices) -> None:
+    def __init__(self, kernel: Any, results: Results, notices: Notices, standing: Standing) -> None:
         self._kernel = kernel
+        self._standing = standing
         self._results = results
         self._notices = notices
 
@@ -51,6 +53,7 @@ class Replayer:
             engine.suspect("a record that was replayed in part")
             self._notices.warn(f"a record cannot be replayed: {type(error).__name__}: {error}; the cell runs")
             return None
+        self._standing.replayed(record, code, number)
         self._notices.of(engine)
         reply: dict[str, Any] = {
             "status": "ok",

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from provcrt_kernel.replay.files import Files, unrepeatable
 from provcrt_kernel.replay.record import FileOutput, Record, decode
 from provcrt_kernel.session import environ
+from provcrt_kernel.session.places import here
 from provcrt_kernel.session.slots import Slots, ambient, shown
 from provcrt_kernel.session.source import Source
 from provcrt_kernel.store import Store
@@ -122,6 +123,8 @@ class Lookup:
                 return f"environment variable {name} changed"
         if reason := self.files.differs(record, self.left):
             return reason
+        if here.differ(record.cells):
+            return "its traceback shows other cells now"
         if path := self.files.stored(record.outputs):
             return f"the store no longer has {path}"
         if record.shown is not None and not self.store.has(record.shown):

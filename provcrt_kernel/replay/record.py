@@ -12,7 +12,7 @@ import msgspec
 
 from provcrt_kernel.session.slots import State
 
-FORMAT = 2
+FORMAT = 3
 
 
 class FileInput(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -131,8 +131,10 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
     result
         State of the value that the cell displayed as its result; its group names the variable that it is, if it is one.
     error
-        ``ename``, ``evalue``, ``traceback`` of a cell that raised. It shows text and number of the cell, so it is only
-        replayed for the same text and number.
+        ``ename``, ``evalue``, ``traceback`` of a cell that raised. It shows text and number of the cell and of others whose
+        functions raised, so it is only replayed where these are the same.
+    cells
+        Other cells that its traceback shows: names of their compiled files, without folders, and the numbers shown.
     count
         IPython's execution count then.
     volatile
@@ -164,6 +166,7 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
     shown: str | None = None
     result: State | None = None
     error: tuple[str, str, tuple[str, ...]] | None = None
+    cells: dict[str, int] = {}
     count: int | None = None
     payload: tuple[dict[str, object], ...] = ()
     imports: tuple[str, ...] = ()

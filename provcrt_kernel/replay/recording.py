@@ -21,6 +21,7 @@ from provcrt_kernel.session.keep import keep
 from provcrt_kernel.session.modules import top_level_names
 from provcrt_kernel.session.observe import Change
 from provcrt_kernel.session.opaque import DRAWN
+from provcrt_kernel.session.places import here
 from provcrt_kernel.session.slots import State, ambient
 from provcrt_kernel.session.snapshot import Unstorable
 from provcrt_kernel.session.source import Source
@@ -43,6 +44,7 @@ _LIBRARY_THREADS = (
 #: Ambient slots that run code of the notebook before or after each cell.
 _AROUND_CELLS = ("~IPython events", "~IPython transformers")
 _CELL_NUMBER = re.compile(r"In\[(\d+)\]")
+_ELSEWHERE = re.compile(r"ipykernel_\d+[/\\]\d+\.py")
 #: Results above this many bytes are not kept.
 _LARGE_RESULT = 4 << 20
 #: The name that a result is kept under.
@@ -123,6 +125,7 @@ class Recording:
             shown=shown,
             result=result,
             error=outcome.error,
+            cells=self._cells(running, outcome),
             count=running.count,
             payload=outcome.payload,
             imports=tuple(dict.fromkeys(_imported(source))),
@@ -150,14 +153,20 @@ class Recording:
             state = seen.moved.get(name) or (slot.state if slot else None)
             if state is not None and state.opaque:
                 raise Refused(f"{state.opaque} runs around every cell", restless=True)
-        own = {
-            m for t in ([outcome.error[2]] if outcome.error else []) for m in _CELL_NUMBER.findall("".join(t))
-        }
-        if own - {str(running.count)}:
-            raise Refused("its traceback shows the text of other cells")
+        if outcome.error and _ELSEWHERE.search("".join(outcome.error[2])):
+            raise Refused("its traceback shows a cell that is not of this session")
         for thread in threading.enumerate():
             if thread.ident not in running.threads and not _of_library(thread):
                 raise Refused(f"thread {thread.name} still runs", restless=True)
+
+    def _cells(self, running: Running, outcome: Outcome) -> dict[str, int]:
+        """Other cells of the session that the traceback shows."""
+        text = "".join(outcome.error[2]) if outcome.error else ""
+        numbers = {int(n) for n in _CELL_NUMBER.findall(text)} - {running.count}
+        found = here.shown(numbers)
+        if numbers - {*found.values()}:
+            raise Refused("its traceback shows the text of other cells")
+        return found
 
     def _reads(self, running: Running, outcome: Outcome, seen: Seen) -> dict[str, str]:
         """Versions, as they were before, of all slots that the cell could read."""

@@ -14,6 +14,7 @@ from typing import Any
 
 from .classes import live_namespace
 from .homes import dict_of, mro_of
+from .places import here
 
 
 def source_of(code: CodeType) -> str | None:
@@ -34,6 +35,7 @@ def make_function(
     code: CodeType, home: str | None, name: str, cells: tuple[CellType, ...] | None, source: str | None
 ) -> FunctionType:
     """Called by a stream: a function on the live namespace, or on the globals of the module called `home`."""
+    code, source = here.moved(code, source)
     remember_source(code.co_filename, source)
     if home is None:
         scope = live_namespace()

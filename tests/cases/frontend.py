@@ -1,7 +1,7 @@
 # ruff: noqa: E501 - cells are quoted as users write them
 """What a reader sees: outputs of every kind, magics, questions, errors."""
 
-from .case import both, case, deletes, inserts, same, sets, writes
+from .case import both, case, deletes, inserts, moves, same, sets, writes
 
 # -- displayed ------------------------------------------------------------------------------------------------------------
 
@@ -818,7 +818,6 @@ u = 1
     "u",
     rerun="c",
     skip="a b",
-    known="frames of restored functions have no cell number",
     telling=True,
 )
 
@@ -1027,7 +1026,6 @@ u = 1
     "u",
     rerun="c",
     skip="a b",
-    known="frames of restored functions have no cell number",
     telling=True,
 )
 
@@ -1119,4 +1117,97 @@ u = 1
     "u",
     rerun="a b",
     skip="c",
+)
+
+case(
+    "an error in the function of an earlier cell",
+    20,
+    """
+# %% define
+def half(x):
+    return whole(x) / 2
+def whole(x):
+    return 1 / x
+# %% call
+half(0)
+# %% other
+print('other')
+""",
+    sets(other="half(0)"),
+    skip="define call",
+    rerun="other",
+    telling=True,
+)
+
+case(
+    "an error in a function that is laid out anew",
+    20,
+    """
+# %% define
+import functools
+def half(x): return (lambda: 1 / x)() / 2
+class Part:
+    def of(self, x):
+        return half(x)
+same = [lambda: 1 // 0, lambda: 1 // 0]
+# %% method
+Part().of(0)
+# %% first
+same[0]()
+# %% last
+same[1]()
+""",
+    sets(
+        define="""
+        # comments
+        import functools
+
+
+        def half(x):
+            # and layout
+            return (lambda: 1 / x)() / 2
+        class Part:
+            def of(self, x):
+                return half( x )  # here, too
+        same = [lambda: 1 // 0,
+                lambda: 1 // 0]
+        """
+    ),
+    rerun="method first last",
+    skip="define",
+    telling=True,
+)
+
+case(
+    "an error in a function, and the cells before it moved",
+    20,
+    """
+# %% one
+a = 1
+# %% define
+def whole(x):
+    return a / x
+# %% call
+whole(0)
+""",
+    moves("define one call"),
+    rerun="call",
+    skip="one define",
+)
+
+case(
+    "an error in a function of a captured cell, brought back by running it again",
+    20,
+    """
+# %% define
+%%capture shown
+import threading
+def whole(x):
+    return 1 / x
+hold = [threading.Lock(), whole]
+# %% call
+1 + 1
+""",
+    sets(call="hold[1](0)"),
+    rerun="call",
 )

@@ -1151,7 +1151,6 @@ s = 2
     "'r' in globals(); s",
     rerun="c",
     skip="b d",
-    known="frames of restored functions have no cell number",
     telling=True,
 )
 

@@ -41,6 +41,8 @@ _ITERATORS = (
 )
 _HIDDEN = re.compile(r"_.*|In|Out|exit|quit|get_ipython|open")
 _FROM_CELLS = "__main__"
+#: Numbers in an array or column that are written out; of more, their checksum.
+_LONG = 1000
 
 
 class Structure:
@@ -181,6 +183,8 @@ class Structure:
         return f"class {value.__qualname__} {value.__doc__!r} {self.of(value.__bases__)} {body}"
 
     def _column(self, value: Any) -> str:
+        if len(value) > _LONG and value.dtype.kind in "biufcMm":
+            return f"{value.dtype} {zlib.crc32(value.to_numpy().tobytes()):08x}"
         return f"{value.dtype} {[self.of(v) for v in value.array]}"
 
     def _array(self, value: np.ndarray[Any, Any]) -> str:
@@ -189,11 +193,15 @@ class Structure:
             f"{i}{low - start:+}" for i, (start, end) in enumerate(self._arrays) if low < end and start < high
         ]
         self._arrays.append((low, high))
-        items = self.of(value.tolist()) if value.dtype == object else f"{value.tolist()!r}"
+        items = self.of(value.tolist()) if value.dtype == object else self._items(value)
         return (
             f"{value.dtype.str} {value.shape} {value.strides} {value.flags.writeable} {items} "
             f"on {shared} {self._attributes(value)}"
         )
+
+    @staticmethod
+    def _items(value: np.ndarray[Any, Any]) -> str:
+        return f"{value.tolist()!r}" if value.size <= _LONG else f"{zlib.crc32(value.tobytes()):08x}"
 
 
 def variables(namespace: Mapping[str, Any], local: Iterable[str] = ()) -> dict[str, str]:

@@ -49,6 +49,8 @@ def edits(cells: Cells, folder: Path, seed: str, count: int) -> list[Edited]:
     """`count` different edits, one of each kind that the notebook allows, then more of them."""
     draw = random.Random(seed)
     found: list[Edited] = []
+    if len(cells) < 4:
+        return found
     for attempt in range(8 * count):
         made = _KINDS[attempt % len(_KINDS)](cells, folder, draw)
         if made is not None and made.what not in {e.what for e in found}:
@@ -168,18 +170,74 @@ def _comment(cells: Cells, _: Path, draw: random.Random) -> Edited:
 
 def _data(cells: Cells, folder: Path, draw: random.Random) -> Edited | None:
     text = "\n".join(c.text for c in cells)
-    used = [p for p in sorted((folder / "data").iterdir()) if f"data/{p.name}" in text]
+    used = [
+        p
+        for p in sorted(folder.rglob("*"))
+        if p.suffix in (".csv", ".tsv", ".txt") and p.name in text and p.stat().st_size > 40
+    ]
     if not used:
         return None
     path = draw.choice(used)
     lines = path.read_text().splitlines()
     at = draw.randrange(1, len(lines))
-    if path.suffix == ".csv":
-        match = list(re.finditer(r"(?<=,)\d+", lines[at]))[-1]
-        lines[at] = lines[at][: match.start()] + str(int(match.group()) + 3) + lines[at][match.end() :]
+    match = list(re.finditer(r"(?<=,)\d+", lines[at]))
+    if path.suffix == ".csv" and match:
+        number = match[-1]
+        lines[at] = lines[at][: number.start()] + str(int(number.group()) + 3) + lines[at][number.end() :]
     else:
         lines[at] = "River " + lines[at]
-    return Edited(f"line {at} of {path.name}", cells, data=(f"data/{path.name}", "\n".join([*lines, ""])))
+    name = str(path.relative_to(folder))
+    return Edited(f"line {at} of {path.name}", cells, data=(name, "\n".join([*lines, ""])))
 
 
-_KINDS = (_late, _early, _data, _style, _function, _insert, _delete, _swap, _rename, _seed, _comment)
+def _helper(cells: Cells, folder: Path, draw: random.Random) -> Edited | None:
+    """A number in a function of a local module."""
+    text = "\n".join(c.text for c in cells)
+    used = [p for p in sorted(folder.glob("*.py")) if re.search(rf"\b{p.stem}\b", text)]
+    places = [(p, m) for p in used for m in _NUMBER.finditer(p.read_text())]
+    if not places:
+        return None
+    path, match = draw.choice(places)
+    source = path.read_text()
+    source = source[: match.start()] + _next(match) + source[match.end() :]
+    return Edited(f"helper {path.name} ({match.group()})", cells, data=(path.name, source))
+
+
+def _duplicate(cells: Cells, _: Path, draw: random.Random) -> Edited:
+    at = draw.randrange(len(cells))
+    copy = replace(cells[at], name=f"{cells[at].name}-copy")
+    return Edited(
+        f"duplicated {cells[at].name}", (*cells[: at + 1], copy, *cells[at + 1 :]), frozenset({copy.name})
+    )
+
+
+def _move(cells: Cells, _: Path, draw: random.Random) -> Edited:
+    at, to = draw.randrange(len(cells)), draw.randrange(len(cells))
+    others = [*cells[:at], *cells[at + 1 :]]
+    others.insert(to, cells[at])
+    return Edited(f"moved {cells[at].name} to {to}", tuple(others))
+
+
+def _lines(cells: Cells, _: Path, draw: random.Random) -> Edited | None:
+    """Two lines of a cell change places."""
+    flat = re.compile(r"^[^\s%!#)\]}].*$")
+    places = []
+    for cell in cells:
+        lines = cell.text.split("\n")
+        places += [
+            (cell, n)
+            for n in range(len(lines) - 1)
+            if flat.match(lines[n]) and flat.match(lines[n + 1]) and not cell.text.startswith("%%")
+        ]
+    if not places:
+        return None
+    cell, n = draw.choice(places)
+    lines = cell.text.split("\n")
+    lines[n], lines[n + 1] = lines[n + 1], lines[n]
+    return _changed("swapped lines", cells, cell.name, "\n".join(lines))
+
+
+_KINDS = (
+    *(_late, _early, _data, _helper, _lines, _function, _insert, _delete, _duplicate, _move),
+    *(_swap, _rename, _style, _seed, _comment),
+)
