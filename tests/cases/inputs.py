@@ -349,7 +349,6 @@ print(n)
     sets(a="# moved\n\n\ndef f():\n    return 1 / 0"),
     "n",
     shown="b",
-    known="restored functions show the recorded text",
     telling=True,
 )
 
@@ -367,7 +366,6 @@ print(s)
 """,
     sets(a="def f(x):\n    return x  # two"),
     "s",
-    known="restored functions show the recorded text",
     telling=True,
 )
 
