@@ -1,0 +1,154 @@
+/** The graph of cells, files and variables: laid out once, asked what a change would re-run. */
+import { graphlib, layout } from '@dagrejs/dagre';
+import type { IGraph } from '../contract';
+import { duration } from './format';
+
+export type NodeKind = 'cell' | 'file' | 'variable';
+
+export interface INode {
+  id: string;
+  kind: NodeKind;
+  /** What is written in it, cut to fit. */
+  label: string;
+  /** All of it, for hover and screen readers. */
+  title: string;
+  /** Centre, width and height, in pixels of the unzoomed drawing. */
+  x: number;
+  y: number;
+  width: number;
+  height: number;
+}
+
+export interface IEdge {
+  from: string;
+  to: string;
+  /** An SVG path. */
+  path: string;
+}
+
+export interface ILayout {
+  nodes: INode[];
+  edges: IEdge[];
+  width: number;
+  height: number;
+}
+
+const HEIGHT = 24;
+const LETTER = 7;
+const LONGEST = 22;
+
+/** Where the nodes of a graph lie, from top to bottom; layers and crossings by dagre. */
+export function place(graph: IGraph): ILayout {
+  const boxes = nodes(graph);
+  const drawing = new graphlib.Graph();
+  drawing.setGraph({
+    rankdir: 'TB',
+    // the simplex ranker takes seconds where there are thousands of nodes, and gains little in a notebook's order
+    ranker: 'longest-path',
+    nodesep: 14,
+    ranksep: 34,
+    marginx: 16,
+    marginy: 16
+  });
+  drawing.setDefaultEdgeLabel(() => ({}));
+  for (const box of boxes.values()) {
+    drawing.setNode(box.id, { width: box.width, height: box.height });
+  }
+  const flows = graph.edges.filter(edge => boxes.has(edge.from) && boxes.has(edge.to));
+  for (const edge of flows) {
+    drawing.setEdge(edge.from, edge.to);
+  }
+  layout(drawing);
+  for (const box of boxes.values()) {
+    const { x, y } = drawing.node(box.id);
+    box.x = x;
+    box.y = y;
+  }
+  const edges = flows.map(edge => ({
+    from: edge.from,
+    to: edge.to,
+    path: curve(drawing.edge(edge.from, edge.to).points)
+  }));
+  const { width = 0, height = 0 } = drawing.graph();
+  return { nodes: [...boxes.values()], edges, width, height };
+}
+
+function nodes(graph: IGraph): Map<string, INode> {
+  const found = new Map<string, INode>();
+  const add = (kind: NodeKind, id: string, text: string, title: string) => {
+    const label = text.length > LONGEST ? `${text.slice(0, LONGEST - 1)}…` : text;
+    const width = Math.max(36, label.length * LETTER + 16);
+    found.set(id, { id, kind, label, title, x: 0, y: 0, width, height: HEIGHT });
+  };
+  for (const cell of graph.cells) {
+    const took = cell.seconds === null ? '' : `, ${duration(cell.seconds)}`;
+    add('cell', cell.id, cell.title, `cell ${cell.title}${took}`);
+  }
+  for (const file of graph.files) {
+    add('file', file.id, file.name, `file ${file.path.path}`);
+  }
+  for (const variable of graph.variables) {
+    add('variable', variable.id, variable.name, `variable ${variable.name}`);
+  }
+  return found;
+}
+
+function curve(points: readonly { x: number; y: number }[]): string {
+  const [first, ...rest] = points.map(point => `${Math.round(point.x)} ${Math.round(point.y)}`);
+  if (rest.length < 2) {
+    return `M${first}L${rest.join('L')}`;
+  }
+  const middle = rest.slice(0, -2).map((point, index) => {
+    const from = points[index + 1];
+    const to = points[index + 2];
+    return `Q${point} ${Math.round((from.x + to.x) / 2)} ${Math.round((from.y + to.y) / 2)}`;
+  });
+  return `M${first}${middle.join('')}Q${rest[rest.length - 2]} ${rest[rest.length - 1]}`;
+}
+
+/**
+ * What a change of a node may change: everything downstream of it. Its cells are those that would run again.
+ *
+ * The node itself is among it.
+ */
+export function downstream(graph: Pick<IGraph, 'edges'>, from: string): Set<string> {
+  const next = new Map<string, string[]>();
+  for (const edge of graph.edges) {
+    const targets = next.get(edge.from);
+    if (targets) {
+      targets.push(edge.to);
+    } else {
+      next.set(edge.from, [edge.to]);
+    }
+  }
+  const reached = new Set([from]);
+  for (const id of reached) {
+    for (const target of next.get(id) ?? []) {
+      reached.add(target);
+    }
+  }
+  return reached;
+}
+
+export type Direction = 'ArrowUp' | 'ArrowDown' | 'ArrowLeft' | 'ArrowRight';
+
+/** The node that an arrow key goes to: the nearest one in that direction, those straight ahead preferred. */
+export function neighbour(
+  all: readonly INode[],
+  from: INode,
+  direction: Direction
+): INode | undefined {
+  const vertical = direction === 'ArrowUp' || direction === 'ArrowDown';
+  const sign = direction === 'ArrowDown' || direction === 'ArrowRight' ? 1 : -1;
+  let best: INode | undefined;
+  let least = Infinity;
+  for (const node of all) {
+    const ahead = sign * (vertical ? node.y - from.y : node.x - from.x);
+    const aside = Math.abs(vertical ? node.x - from.x : node.y - from.y);
+    if (ahead > 1 && ahead + 2 * aside < least) {
+      best = node;
+      least = ahead + 2 * aside;
+    }
+  }
+  return best;
+}
