@@ -49,7 +49,7 @@ class Session:
         source = read_source(text, str, context="")
         decision = self.engine.decide(source, f"{self.count}", self.count)
         if decision.record is not None:
-            return self.engine.replay(decision.record, f"{self.count}", self.count).status
+            return self.engine.replay(decision.record, source, f"{self.count}", self.count).status
         recomputed = self.engine.prepare(source)
         self.engine.begin(source, f"{self.count}", self.count, decision.reason, recomputed)
         error = None

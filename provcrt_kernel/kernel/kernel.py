@@ -189,7 +189,7 @@ class ProvcrtKernel(IPythonKernel):  # type: ignore[misc]
         decision, source, cell = self._decide(engine, code, cell_id, forced=forced, strict=strict)
         if decision.record is not None:
             replayed = self._replayer.replay(
-                engine, decision.record, code, cell, user_expressions or {}, store_history
+                engine, decision.record, source, cell, user_expressions or {}, store_history
             )
             if replayed is not None:
                 reply, report = replayed

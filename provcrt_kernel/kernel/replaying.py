@@ -15,6 +15,7 @@ from provcrt_kernel.kernel.signals import uninterrupted
 from provcrt_kernel.kernel.standing import Standing
 from provcrt_kernel.replay.engine import CannotReplay, Engine, Report
 from provcrt_kernel.replay.record import Record, Shown
+from provcrt_kernel.session.source import Source
 
 
 class Replayer:
@@ -27,7 +28,13 @@ class Replayer:
         self._notices = notices
 
     def replay(
-        self, engine: Engine, record: Record, code: str, cell: str, expressions: dict[str, str], history: bool
+        self,
+        engine: Engine,
+        record: Record,
+        source: Source,
+        cell: str,
+        expressions: dict[str, str],
+        history: bool,
     ) -> tuple[dict[str, Any], Report] | None:
         """Show a hit, and advance the session.
 
@@ -45,7 +52,7 @@ class Replayer:
             if messages is None:
                 return None
             with uninterrupted():
-                report = engine.replay(record, cell, number)
+                report = engine.replay(record, source, cell, number)
         except CannotReplay as error:
             self._notices.warn(f"{error}; the cell runs")
             return None
@@ -53,7 +60,7 @@ class Replayer:
             engine.suspect("a record that was replayed in part")
             self._notices.warn(f"a record cannot be replayed: {type(error).__name__}: {error}; the cell runs")
             return None
-        self._standing.replayed(record, code, number)
+        self._standing.replayed(record, source.text, number)
         self._notices.of(engine)
         reply: dict[str, Any] = {
             "status": "ok",
@@ -63,7 +70,7 @@ class Replayer:
         }
         try:
             if history:
-                shell.history_manager.store_inputs(count, code, code)
+                shell.history_manager.store_inputs(count, source.text, source.text)
             for kept in messages:
                 message = kept.whole(engine.store.get)
                 if message is None:

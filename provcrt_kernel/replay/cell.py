@@ -90,6 +90,8 @@ class Seen:
         Why it could read any name.
     volatile, pinned
         As in `Record`.
+    lines
+        Whether it looked at where code of the notebook stands.
     seeds
         Words by which it may have seeded streams of random numbers.
     restless
@@ -109,6 +111,7 @@ class Seen:
     environ: dict[str, str]
     problems: tuple[str, ...]
     seeds: frozenset[str]
+    lines: bool
     restless: bool
 
     def files_read(self) -> tuple[str, ...]:

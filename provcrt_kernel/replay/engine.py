@@ -30,7 +30,7 @@ from provcrt_kernel.replay.history import Execution, History
 from provcrt_kernel.replay.instruments import Instruments
 from provcrt_kernel.replay.looker import Looker
 from provcrt_kernel.replay.lookup import Decision, Lookup
-from provcrt_kernel.replay.observing import Observer
+from provcrt_kernel.replay.observing import TEXTS_READ, Observer
 from provcrt_kernel.replay.pace import Pace
 from provcrt_kernel.replay.plan import Plan
 from provcrt_kernel.replay.rebuild import CannotRebuild, Rebuild, Value
@@ -48,7 +48,9 @@ from provcrt_kernel.session.modules import MODULE, Modules
 from provcrt_kernel.session.observe import Change, is_variable, observe, variables
 from provcrt_kernel.session.slots import ABSENT, ANY, Slots, State, ambient
 from provcrt_kernel.session.source import Source
+from provcrt_kernel.session.texts import TextReads
 from provcrt_kernel.store import Store, StoreError
+from provcrt_kernel.store.digest import digest
 from provcrt_kernel.trace import Tracer
 
 #: Seconds from which it is said what recording a cell cost.
@@ -111,6 +113,7 @@ class Engine:
         self.files = Files(store, beside)
         self.audit = Audit()
         self.draws = Draws()
+        self.texts = TextReads()
         self.environ = EnvironReads()
         self.imports = Imports()
         self.modules = Modules(store, beside.installed if beside else read_index)
@@ -131,6 +134,7 @@ class Engine:
             self.files,
             self.audit,
             self.draws,
+            self.texts,
             self.environ,
             self.imports,
             self.modules,
@@ -145,6 +149,7 @@ class Engine:
         self.remarks: list[str] = []
         #: Source keys of the volatile cells that were shown.
         self.volatile: set[str] = set()
+        self._texts: set[str] = set()
         self._leased: set[str] = set()
         self._results: dict[int, State] = {}
         # the replayed execution whose error is the last one, if nothing raised since
@@ -161,6 +166,7 @@ class Engine:
         """The session begins."""
         self.audit.install()
         self.draws.install()
+        self.texts.install()
         self.audit.on_frame_read = self._load_read
         self.environ.install()
         self.imports.install(self._page)
@@ -189,7 +195,7 @@ class Engine:
         lost = data is None or any(m.kept and self.store.get(m.kept) is None for m in messages)
         return None if lost else messages
 
-    def replay(self, record: Record, cell: str, count: int) -> Report:
+    def replay(self, record: Record, source: Source, cell: str, count: int) -> Report:
         """The session advances as if the cell had run. What it showed is the caller's to send.
 
         Raises
@@ -202,6 +208,7 @@ class Engine:
         if failed:
             raise CannotReplay(f"{failed[0]} could not be put back")
         self._ambient = None
+        self._note_text(source)
         index = self.history.add(
             Execution(
                 count,
@@ -342,6 +349,7 @@ class Engine:
             self.remarks.append(
                 f"comparing what it could change took {times['look']:.1f} s, keeping it {times['record']:.1f} s"
             )
+        self._note_text(running.source)
         writes = record.writes if record is not None else seen.writes
         index = self.history.add(
             Execution(
@@ -499,6 +507,13 @@ class Engine:
     def _said(self) -> tuple[str, ...]:
         remarks, self.remarks = tuple(self.remarks), []
         return remarks
+
+    def _note_text(self, source: Source) -> None:
+        """Code of this session stands in one more text; which ones there are is an input of whoever looks at lines."""
+        if source.defines:
+            self._texts.add(digest(source.text.encode()))
+            version = digest("".join(sorted(self._texts)).encode())
+            self.slots.set(TEXTS_READ, State(version), live=True, maker=None)
 
     def _lineage(self) -> str:
         """A prefix for lineage versions that no other execution anywhere has."""

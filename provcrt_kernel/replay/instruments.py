@@ -14,6 +14,7 @@ from provcrt_kernel.session.environ import EnvironReads
 from provcrt_kernel.session.importing import Imports
 from provcrt_kernel.session.modules import Modules
 from provcrt_kernel.session.slots import Slots
+from provcrt_kernel.session.texts import TextReads
 from provcrt_kernel.store import Store
 from provcrt_kernel.trace import Tracer
 
@@ -38,6 +39,7 @@ class Instruments:
     files: Files
     audit: Audit
     draws: Draws
+    texts: TextReads
     environ: EnvironReads
     imports: Imports
     modules: Modules

@@ -71,6 +71,9 @@ class Lookup:
                 return Decision(None, f"{'strict' if strict else 'run again'}: it uses {record.volatile[0]}")
             if record.error is not None and (record.text, record.count) != (source.text, count):
                 continue
+            if record.lines and record.text != source.text:
+                first = first or "its layout changed, and it looks at lines"
+                continue
             reason = self.differs(record)
             if reason is None:
                 reason = _must_run(record)

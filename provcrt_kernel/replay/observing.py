@@ -22,7 +22,7 @@ from provcrt_kernel.replay.instruments import Instruments
 from provcrt_kernel.session import entropy
 from provcrt_kernel.session.ambience import Values
 from provcrt_kernel.session.classes import register_live
-from provcrt_kernel.session.codes import SEEDS
+from provcrt_kernel.session.codes import LINES, SEEDS
 from provcrt_kernel.session.effects import changed, hidden_effects, owner, watched
 from provcrt_kernel.session.modules import MODULE, top_level_names
 from provcrt_kernel.session.observe import Change, observe, variables
@@ -35,6 +35,8 @@ from provcrt_kernel.trace import Span
 _LIBRARY_CHILDREN = ("resource_tracker", "semaphore_tracker", "loky", "multiprocessing.forkserver")
 #: The slot of effects that have no slot of their own.
 EFFECTS = "~effects of earlier cells"
+#: The slot of all texts in which code of this session stands.
+TEXTS_READ = "~text of earlier cells"
 
 
 class Observer:
@@ -96,6 +98,7 @@ class Observer:
         tools.audit.clear()
         tools.draws.clear()
         tools.imports.clear()
+        tools.texts.looked = False
         tools.tracer.begin(cell or "cell")
         running.started = time.perf_counter()
         return running
@@ -154,6 +157,9 @@ class Observer:
             environ=environ_now,
             problems=tuple(problems),
             seeds=seeds,
+            lines=tools.texts.looked
+            or tools.audit.lines
+            or bool(LINES & (source.attributes | clock | in_modules)),
             restless=bool(left_behind),
         )
 

@@ -137,6 +137,8 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
         Other cells that its traceback shows: names of their compiled files, without folders, and the numbers shown.
     count
         IPython's execution count then.
+    lines
+        It looked at where code stands: it is only replayed for the same text.
     volatile
         What it used that nobody can repeat.
     pinned
@@ -172,6 +174,7 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
     imports: tuple[str, ...] = ()
     processes: tuple[tuple[str, ...], ...] = ()
     endpoints: tuple[str, ...] = ()
+    lines: bool = False
     volatile: tuple[str, ...] = ()
     pinned: str | None = None
     blobs: tuple[str, ...] = ()

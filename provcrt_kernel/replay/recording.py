@@ -13,7 +13,7 @@ import msgspec
 
 from provcrt_kernel.replay.cell import Outcome, Running, Seen
 from provcrt_kernel.replay.instruments import Instruments
-from provcrt_kernel.replay.observing import EFFECTS
+from provcrt_kernel.replay.observing import EFFECTS, TEXTS_READ
 from provcrt_kernel.replay.record import Record, encode
 from provcrt_kernel.session import environ
 from provcrt_kernel.session.fingerprint import fingerprint
@@ -131,6 +131,7 @@ class Recording:
             imports=tuple(dict.fromkeys(_imported(source))),
             processes=tuple(p.argv for p in seen.span.processes),
             endpoints=tuple(f"{e.address}:{e.port}" for e in seen.span.endpoints),
+            lines=seen.lines,
             volatile=seen.volatile,
             pinned="; ".join(seen.pinned) or None,
             blobs=tuple(sorted(needed)),
@@ -179,6 +180,8 @@ class Recording:
         more = tools.modules.reads(seen.packages, slots)
         if running.source.reads or running.source.imports or running.source.magics or seen.everything:
             more.add(EFFECTS)
+        if seen.lines:
+            more.add(TEXTS_READ)
         # what it changed in place without our seeing it beforehand is as much an input
         more |= {
             n for n in seen.change.states if n in slots and n not in reads and n not in running.source.binds

@@ -8,7 +8,8 @@ os.listdir       a directory that somebody other than the import system listed; 
                  installed distributions in it
 os.mkdir         a directory that may have been there already (``exist_ok=True``)
 open             a picture that Pillow writes: it asked whether the file is there, and nothing follows from the answer
-sys._getframe    a library looks at its caller's frame, so it may read any name, or those in the text it evaluates
+sys._getframe    a library looks at its caller's frame, so it may read any name, or those in the text it evaluates; `logging`, for
+                 the line
 ===============  ===========================================================================================
 """
 
@@ -49,6 +50,7 @@ class Audit:
         self.frame_reader: str | None = None
         self.on_frame_read: Callable[[frozenset[str] | None], None] | None = None
         self.names_read: set[str] = set()
+        self.lines = False
         self._listening = False
         self._inside = False
         self._handlers: dict[str, Callable[[tuple[Any, ...]], None]] = {
@@ -85,6 +87,7 @@ class Audit:
         self.pictures.clear()
         self.frame_reader = None
         self.names_read.clear()
+        self.lines = False
         self._listening = True
 
     def rest(self) -> None:
@@ -133,6 +136,7 @@ class Audit:
         while module == "inspect" and frame.f_back is not None:
             frame = frame.f_back
             module = frame.f_globals.get("__name__", "")
+        self.lines |= module == "logging"
         if module.partition(".")[0] in _FRAME_USERS and not module.startswith(_FRAME_READERS):
             return
         if imports_library(frame):

@@ -10,7 +10,7 @@ import gc
 import types
 from collections.abc import Mapping
 
-from provcrt_kernel.session.source import code_names
+from provcrt_kernel.session.names import code_names
 
 #: Objects looked at; a value that holds on to more is tied to what was found.
 _LIMIT = 20_000

@@ -55,8 +55,16 @@ SEEDS = frozenset(
 )
 """Names that give a stream of random numbers a known state, which it may have had before."""
 
+LINES = frozenset(
+    "tb_lineno co_firstlineno f_lineno lineno co_positions co_lines getsource getsourcelines findsource getcomments "
+    "getframeinfo catch_warnings print_exc format_exc format_exception print_exception format_stack print_stack extract_tb "
+    "extract_stack walk_tb walk_stack".split()
+)
+"""Names by which code looks at where other code stands: its text, comments included, which no fingerprint holds."""
+
 #: ``id`` as the built-in function only: as an attribute it is an ordinary word.
-_GLOBALS_TOLD, _TOLD = CLOCK | SEEDS | {"id"}, CLOCK | SEEDS
+_TOLD = CLOCK | SEEDS | LINES
+_GLOBALS_TOLD = _TOLD | {"id"}
 
 _GLOBAL_OPS = frozenset(
     opcode.opmap[name]
@@ -89,9 +97,9 @@ class CodeFacts:
     imports: frozenset[str]
     """Modules named in import statements, dotted."""
     clock_globals: frozenset[str]
-    """Global names that are in `CLOCK` or `SEEDS`, or ``id``: what they mean depends on what they are bound to."""
+    """Global names that are in `CLOCK`, `SEEDS` or `LINES`, or ``id``: what they mean depends on what they are bound to."""
     clock: frozenset[str]
-    """Attribute names that are in `CLOCK` or `SEEDS`."""
+    """Attribute names that are in `CLOCK`, `SEEDS` or `LINES`."""
     wildcard: bool
     """Whether it may read any global."""
 

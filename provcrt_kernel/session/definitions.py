@@ -36,6 +36,9 @@ _SKIPPED = frozenset(
 """Attributes of a class that say nothing of it: caches, and what is written elsewhere."""
 
 
+_ANY_NAME = (eval, exec, globals, locals, vars, dir, sys._getframe)
+"""Functions that read any name of who calls them."""
+
 # --- functions --------------------------------------------------------------------------------------------
 
 
@@ -118,6 +121,8 @@ def _builtin(walker: Walker, value: Any) -> None:
     if isinstance(owner, ModuleType) or owner is None:
         note_module(walker, value.__module__)
         walker.token(b"b", value.__module__, value.__qualname__)
+        if value in _ANY_NAME:
+            walker.refs.add("*")
         if value.__name__ in CLOCK and value.__module__ in ("time", "posix", "_uuid"):
             walker.clock.add(value.__name__)
         return

@@ -14,7 +14,6 @@ from __future__ import annotations
 import ast
 import functools
 import itertools
-import linecache
 import os
 import random
 import sys
@@ -22,6 +21,7 @@ import textwrap
 import types
 
 from provcrt_kernel.session.audit import imports_library
+from provcrt_kernel.session.texts import lines_at
 
 #: Bytes of NumPy's own seed.
 _SEED = 16
@@ -66,7 +66,7 @@ def _seed(code: types.CodeType, instruction: int) -> ast.expr | None:
     first, last, start, end = next(itertools.islice(code.co_positions(), instruction // 2, None))
     if first is None or last is None or start is None or end is None:
         return None
-    lines = [line.encode() for line in linecache.getlines(code.co_filename)[first - 1 : last]]
+    lines = [line.encode() for line in lines_at(code.co_filename)[first - 1 : last]]
     lines[-1] = lines[-1][:end]
     lines[0] = lines[0][start:]
     call = ast.parse(textwrap.dedent(b"".join(lines).decode()).strip(), mode="eval").body

@@ -35,10 +35,7 @@ _DRAWN_BEFORE = frozenset(
 _DRAW_IN_USE = frozenset({"sklearn", "joblib"})
 #: Values that mean something in this process only: recalled in another one they are wrong.
 PROCESS = frozenset("argv orig_argv getpid getppid get_ident get_native_id current_process gettid id".split())
-_SOURCE_TEXT = frozenset(
-    "getsource getsourcelines findsource getcomments getsourcefile tb_lineno co_firstlineno f_lineno co_positions linecache "
-    "print_exc format_exc format_exception print_exception format_stack print_stack extract_tb extract_stack".split()
-)
+_SOURCE_FILES = frozenset({"getsourcefile", "linecache"})
 _SOURCE_MAGICS = frozenset(
     {"pinfo", "pinfo2", "psource", "pfile", "pycat", "history", "hist", "recall", "rerun", "macro"}
 )
@@ -134,8 +131,8 @@ def _by_content(node: ast.expr, namespace: Mapping[str, object]) -> bool:
 
 
 def shows_source(source: Source) -> list[str]:
-    """Names by which a cell shows the text of others, comments and line numbers included, which no fingerprint holds."""
-    return sorted((source.attributes & _SOURCE_TEXT) | {f"%{m}" for m in source.magics & _SOURCE_MAGICS})
+    """Names by which a cell shows under which file names this process knows cells, or their history."""
+    return sorted((source.attributes & _SOURCE_FILES) | {f"%{m}" for m in source.magics & _SOURCE_MAGICS})
 
 
 def randomness(

@@ -7,7 +7,6 @@ still share it; ``inspect.getsource`` finds the text of its cell, which travels 
 from __future__ import annotations
 
 import functools
-import linecache
 import sys
 from types import CellType, CodeType, FunctionType, MethodType
 from typing import Any
@@ -15,20 +14,7 @@ from typing import Any
 from .classes import live_namespace
 from .homes import dict_of, mro_of
 from .places import here
-
-
-def source_of(code: CodeType) -> str | None:
-    """Text of the cell that defined `code`, if linecache holds it as a cell's (without a file behind it)."""
-    entry = linecache.cache.get(code.co_filename)
-    if entry is None or len(entry) == 1 or entry[1] is not None:
-        return None
-    return "".join(entry[2])
-
-
-def remember_source(filename: str, text: str | None) -> None:
-    """Give linecache the text of a cell, unless it knows one for that name."""
-    if text is not None and filename not in linecache.cache:
-        linecache.cache[filename] = (len(text), None, text.splitlines(keepends=True), filename)
+from .texts import remember_text
 
 
 def make_function(
@@ -36,7 +22,7 @@ def make_function(
 ) -> FunctionType:
     """Called by a stream: a function on the live namespace, or on the globals of the module called `home`."""
     code, source = here.moved(code, source)
-    remember_source(code.co_filename, source)
+    remember_text(code.co_filename, source)
     if home is None:
         scope = live_namespace()
     else:

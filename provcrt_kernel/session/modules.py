@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Mapping
 import msgspec
 
 from provcrt_kernel.provenance.packages import Index, Installed, is_library, library_folders, read_index
-from provcrt_kernel.session.codes import SEEDS
+from provcrt_kernel.session.codes import LINES, SEEDS
 from provcrt_kernel.session.fingerprint import fingerprint
 from provcrt_kernel.session.slots import State
 from provcrt_kernel.store import Store
@@ -207,7 +207,7 @@ def local_state(module: types.ModuleType, lineage: str) -> State:
         parts.append(f"{name}={seen.digest or type(value).__qualname__}")
         packages |= seen.packages
         modules |= seen.modules - {module.__name__}
-        seeds |= seen.clock & SEEDS
+        seeds |= seen.clock & (SEEDS | LINES)
         modules |= {r for r in seen.refs if r in sys.modules and _is_local(r, sys.modules[r])}
     return State(
         version=digest("\n".join(parts).encode()),

@@ -29,6 +29,7 @@ from .opaque import DRAWN, full_name, opaque_reason
 from .refusals import Unstorable
 from .suspects import finalizes, suspect, suspect_class
 from .tables import owned_arrays, stray_attributes
+from .texts import text_of
 
 
 class Sink(Protocol):
@@ -60,6 +61,27 @@ class Account(io.BytesIO):
             raise Unstorable.too_big(self.limit)
 
 
+class _Buffers:
+    """Where a pickler puts large buffers. It does not know the pickler: in a cycle, all that was pickled would live on."""
+
+    def __init__(self, account: Sink) -> None:
+        self.buffers: list[memoryview] = []
+        self.own: list[int] = []
+        self.own_ids: set[int] = set()
+        self._account = account
+
+    def take(self, buffer: pickle.PickleBuffer) -> bool:
+        """Take a buffer out of band, unless it is small."""
+        raw = buffer.raw()
+        if raw.nbytes < IN_BAND:
+            return True
+        self._account.spend(raw.nbytes)
+        if id(buffer) in self.own_ids:
+            self.own.append(len(self.buffers))
+        self.buffers.append(raw)
+        return False
+
+
 class SessionPickler(cloudpickle.Pickler):  # type: ignore[misc]
     """Pickles the values of one co-variable.
 
@@ -86,18 +108,15 @@ class SessionPickler(cloudpickle.Pickler):  # type: ignore[misc]
         second: bool = False,
         strict: bool = False,
     ) -> None:
-        super().__init__(file, protocol=5, buffer_callback=self._buffer)
+        self._out = _Buffers(file)
+        super().__init__(file, protocol=5, buffer_callback=self._out.take)
         self.namespace = namespace
         self.places = places
         self.second = second
         self.strict = strict
         self.account = file
-        self.buffers: list[memoryview] = []
-        self.own: list[int] = []
-        """Numbers of the buffers that loading copies, so that they may be given as they are."""
         self.suspects: set[str] = set()
         self.kept: list[object] = []
-        self._own_ids: set[int] = set()
         self._sources: dict[str, str | None] = {}
         self._digests: dict[int, str | None] = {}
         self._cells: set[int] = set()
@@ -107,15 +126,15 @@ class SessionPickler(cloudpickle.Pickler):  # type: ignore[misc]
         self._indexed: set[int] = set()
         self._memories: dict[int, tensors.Memory] = {}
 
-    def _buffer(self, buffer: pickle.PickleBuffer) -> bool:
-        raw = buffer.raw()
-        if raw.nbytes < IN_BAND:
-            return True
-        self.account.spend(raw.nbytes)
-        if id(buffer) in self._own_ids:
-            self.own.append(len(self.buffers))
-        self.buffers.append(raw)
-        return False
+    @property
+    def buffers(self) -> list[memoryview]:
+        """What is kept beside the stream, in order."""
+        return self._out.buffers
+
+    @property
+    def own(self) -> list[int]:
+        """Numbers of the buffers that loading copies, so that they may be given as they are."""
+        return self._out.own
 
     def reducer_override(self, value: Any) -> Any:
         """What pickle asks for each object that it has no fast path for."""
@@ -168,7 +187,7 @@ class SessionPickler(cloudpickle.Pickler):  # type: ignore[misc]
                 raise Unstorable.kind(f"function {function.__qualname__} with globals of its own")
         code = function.__code__
         if code.co_filename not in self._sources:
-            self._sources[code.co_filename] = functions.source_of(code)
+            self._sources[code.co_filename] = text_of(code.co_filename)
         self._cells.update(map(id, function.__closure__ or ()))
         arguments = (code, where, function.__name__, function.__closure__, self._sources[code.co_filename])
         state = functions.function_state(function)
@@ -195,7 +214,7 @@ class SessionPickler(cloudpickle.Pickler):  # type: ignore[misc]
         if isinstance(reduced, tuple):
             for part in reduced[1]:
                 if type(part) is pickle.PickleBuffer:
-                    self._own_ids.add(id(part))
+                    self._out.own_ids.add(id(part))
                     self.kept.append(part)
         return reduced
 

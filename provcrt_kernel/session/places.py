@@ -102,16 +102,21 @@ def _counterpart(code: CodeType, before: str | None, after: str) -> CodeType | N
 
 @functools.lru_cache(maxsize=16)
 def _codes(text: str) -> tuple[CodeType, ...]:
-    """All code objects of a text, outermost first."""
+    """All code objects of a text, outermost first; statement by statement as IPython compiles it.
+
+    What a unit imports it calls by other instructions than what it finds.
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            top = compile(text, "<cell>", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
+            units = [ast.Module([node], []) for node in ast.parse(text).body]
+            flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+            todo: list[CodeType] = [compile(u, "<cell>", "exec", flags, dont_inherit=True) for u in units]
     except (SyntaxError, ValueError, RecursionError):
         return ()
-    found, todo = [], [top]
-    while todo:
-        code = todo.pop(0)
-        found.append(code)
-        todo += [c for c in code.co_consts if type(c) is CodeType]
-    return tuple(found[1:])
+    found = []
+    for code in todo:
+        inner = [c for c in code.co_consts if type(c) is CodeType]
+        found += inner
+        todo += inner
+    return tuple(found)

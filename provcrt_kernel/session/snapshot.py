@@ -180,6 +180,8 @@ def _dump(
     except (Unstorable, KeyboardInterrupt):
         raise
     except BaseException as error:  # code of the notebook may raise anything
-        cause = error.__cause__ if isinstance(error.__cause__, Unstorable) else None
-        raise cause or Unstorable.refused(error) from error
+        # no local name for what is raised: its traceback leads back here, and in a cycle the values would live on
+        if isinstance(error.__cause__, Unstorable):
+            raise error.__cause__ from None
+        raise Unstorable.refused(error) from error
     return pickler, file.getvalue()

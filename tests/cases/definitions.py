@@ -1145,3 +1145,162 @@ print(r)
     rerun="n b",
     files={"a.txt": "abcdefgh"},
 )
+
+# -- where code stands -----------------------------------------------------------------------------------------------------
+
+case(
+    "eval under another name",
+    10,
+    """
+# %% a
+x = 1
+# %% b
+f = eval
+# %% c
+print(f("x + 1"))
+""",
+    sets(a="x = 5"),
+    "x",
+    rerun="a c",
+    skip="b",
+)
+
+case(
+    "source text is shown after a comment was edited",
+    3,
+    """
+# %% a
+def f(x):
+    # first
+    return x
+# %% b
+import inspect
+s = inspect.getsource(f)
+print(s)
+""",
+    sets(
+        a="""
+def f(x):
+    # second, other
+    return x
+"""
+    ),
+    "s",
+)
+
+case(
+    "a traceback's lines after a comment was put in",
+    3,
+    """
+# %% a
+def f(x):
+    return 1 / x
+# %% b
+import traceback
+try:
+    f(0)
+except ZeroDivisionError:
+    t = traceback.format_exc()
+n = [int(w) for w in __import__('re').findall(r'line (\\d+)', t)]
+print(n)
+""",
+    sets(
+        a="""
+# a comment
+# and another
+def f(x):
+    return 1 / x
+"""
+    ),
+    "n",
+)
+
+case(
+    "the first line of a function after a comment was put in",
+    3,
+    """
+# %% a
+def f(x):
+    return 1 / x
+# %% b
+n = f.__code__.co_firstlineno
+print(n)
+""",
+    sets(
+        a="""
+# a comment
+
+def f(x):
+    return 1 / x
+"""
+    ),
+    "n",
+)
+
+case(
+    "a warning's line after a comment was put in",
+    3,
+    """
+# %% a
+import warnings
+def g():
+    warnings.warn("hey")
+# %% b
+with warnings.catch_warnings(record=True) as w:
+    warnings.simplefilter("always")
+    g()
+n = w[0].lineno
+print(n)
+""",
+    sets(
+        a="""
+import warnings
+# one
+# two
+def g():
+    warnings.warn("hey")
+"""
+    ),
+    "n",
+)
+
+case(
+    "a log's line after a comment was put in",
+    3,
+    """
+# %% a
+import logging, sys
+logging.basicConfig(level=logging.INFO, format="%(lineno)d %(funcName)s %(message)s", stream=sys.stdout, force=True)
+def f():
+    logging.info("in f")
+# %% b
+f()
+""",
+    sets(
+        a="""
+import logging, sys
+# here
+
+logging.basicConfig(level=logging.INFO, format="%(lineno)d %(funcName)s %(message)s", stream=sys.stdout, force=True)
+def f():
+    logging.info("in f")
+"""
+    ),
+)
+
+case(
+    "a finalizer speaks when its object is replaced",
+    10,
+    """
+# %% a
+class D:
+    def __del__(self): print("gone")
+# %% b
+d = D()
+# %% c
+d = None
+# %% d
+print("end")
+""",
+    sets(d="print('END')"),
+)
