@@ -7,7 +7,6 @@ the plan for a miss would run again is *recomputed*.
 
 from __future__ import annotations
 
-import ast
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -23,7 +22,7 @@ from provcrt_kernel.replay.recompute import Recompute
 from provcrt_kernel.replay.record import FileOutput, Record
 from provcrt_kernel.replay.world import World
 from provcrt_kernel.session.slots import ANY, State, shown
-from provcrt_kernel.session.source import Source
+from provcrt_kernel.session.source import Source, imported_names
 
 #: Slots that an import leaves as it found them, as long as nobody installs or edits anything.
 _INSTALLED = ("~package:", "~module:")
@@ -205,7 +204,7 @@ class _Preview:
             self._slots.set(name, state, live=True, maker=None)
         outputs = former.outputs if former is not None else ()
         self._left.update((output.path, output) for output in outputs)
-        stays = {n for n in guessed if n.startswith(_INSTALLED)} | _imported(cell.source.text)
+        stays = {n for n in guessed if n.startswith(_INSTALLED)} | imported_names(cell.source.text)
         self._becomes((*(n for n in guessed if n not in stays), *(o.path for o in outputs)), count)
 
     def _becomes(self, things: Iterable[str], anew: str) -> None:
@@ -219,22 +218,6 @@ class _Preview:
     def _maker(self, name: str) -> int | None:
         slot = self._slots.get(name)
         return self._history.count(slot.maker) if slot else None
-
-
-def _imported(text: str) -> set[str]:
-    """Names that a cell binds by nothing but import statements: to what they were bound before."""
-    try:
-        body = ast.parse(text).body
-    except (SyntaxError, ValueError, RecursionError):
-        return set()
-    imports = [node for node in body if isinstance(node, ast.Import | ast.ImportFrom)]
-    names = {alias.asname or alias.name.partition(".")[0] for node in imports for alias in node.names}
-    bound = {
-        n.id
-        for n in ast.walk(ast.Module(body, []))
-        if isinstance(n, ast.Name) and not isinstance(n.ctx, ast.Load)
-    }
-    return names - bound
 
 
 def _without(record: Record, anew: Mapping[str, str]) -> Record:

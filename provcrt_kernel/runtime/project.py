@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import builtins
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -18,6 +18,7 @@ from provcrt_kernel.runtime.commands import Kept
 from provcrt_kernel.runtime.errors import ProjectError
 from provcrt_kernel.runtime.execution import Branch, CellRun, Execution, Repetition
 from provcrt_kernel.runtime.given import substituted
+from provcrt_kernel.runtime.label import Label, label, relabel
 from provcrt_kernel.store import Collected
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from provcrt_kernel.kernel.rerun import Finding
     from provcrt_kernel.provenance.formats import Format as ProvFormat
+    from provcrt_kernel.runtime.beside import Beside
     from provcrt_kernel.runtime.compared import Change
 
 
@@ -454,6 +456,44 @@ class Project:
         files = [self._archive.read(id, EXECUTED) for id in (old, new)]
         books = [notebook.from_bytes(data, place) for place, data in files]
         return compared.of_notebooks(books[0], books[1])
+
+    def beside(self, a: str, b: str) -> Beside:
+        """Lay two executions side by side; ProjectError where one is of a command and the other of a notebook."""
+        from provcrt_kernel.runtime import beside, notebook
+
+        changes = tuple(self.diff(a, b)) if self.show(a).command is not None else ()
+        if changes or self.show(a).command is not None:
+            return beside.commands(self.show(a), self.show(b), changes)
+        if self.show(b).command is not None:
+            raise ProjectError.usage(f"{a} and {b} cannot be compared", "give two commands, or two notebooks")
+        files = [self._archive.read(id, EXECUTED) for id in (a, b)]
+        books = [notebook.from_bytes(data, place) for place, data in files]
+        return beside.notebooks(self.show(a), self.show(b), (books[0], books[1]))
+
+    def label(self, id: str) -> Label:
+        """Return the name and the tags of an execution; ProjectError where there is none with this id."""
+        return label(self._archive, id)
+
+    def relabel(self, id: str, name: str | None = None, tags: Iterable[str] | None = None) -> Label:
+        """Give an execution another name or other tags, see `label.relabel`."""
+        return relabel(self._archive, id, name, tags)
+
+    def executed(self, id: str) -> tuple[Path, bytes]:
+        """Return where the executed notebook of an execution is kept, and the file's bytes.
+
+        Raises
+        ------
+        ProjectError
+            Where there is none.
+        """
+        if self.show(id).notebook is None:
+            raise ProjectError.not_a_notebook_run(id)
+        return self._archive.read(id, EXECUTED)
+
+    @property
+    def archive(self) -> Archive:
+        """Where its executions are kept."""
+        return self._archive
 
     def told(self, id: str, format: ProvFormat) -> str:
         """Return an execution as a W3C PROV document in one of the formats of `provenance.formats`."""

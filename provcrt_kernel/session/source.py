@@ -163,3 +163,15 @@ def closure(names: Iterable[str], refs: Callable[[str], Iterable[str]]) -> froze
             seen.add(name)
             todo.extend(refs(name))
     return frozenset(seen)
+
+
+def imported_names(text: str) -> frozenset[str]:
+    """Names that Python source binds at its top level by nothing but import statements; none of what does not parse."""
+    try:
+        tree = ast.parse(text)
+    except (SyntaxError, ValueError, RecursionError):
+        return frozenset()
+    imports = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
+    names = {alias.asname or alias.name.partition(".")[0] for node in imports for alias in node.names}
+    stores = (n for n in ast.walk(tree) if isinstance(n, ast.Name) and not isinstance(n.ctx, ast.Load))
+    return frozenset(names - {n.id for n in stores})

@@ -222,6 +222,11 @@ class Store:
         body = self._body(id)
         return body.record if body else None
 
+    def ids(self) -> list[str]:
+        """Return the ids of all records that are committed."""
+        rows = self._guard.reading(lambda: self._guard.table.rows("record:")) or []
+        return [row.key.removeprefix("record:") for row in rows]
+
     def drop(self, ids: Collection[str]) -> None:
         """Give up records, and leave the blobs that nothing refers to then for `collect`.
 
