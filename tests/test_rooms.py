@@ -29,7 +29,7 @@ def test_the_contract_is_not_empty(tmp_path):
     """A contract that nothing can break would pass as well: the store must not be able to know a cell."""
     config = (ROOT / "pyproject.toml").read_text()
     package = tmp_path / "provcrt_kernel"
-    for room in ("cli", "runtime", "kernel", "replay", "session", "provenance", "trace", "store"):
+    for room in ("server", "cli", "runtime", "kernel", "replay", "session", "provenance", "trace", "store"):
         (package / room).mkdir(parents=True)
         (package / room / "__init__.py").touch()
     (package / "__init__.py").touch()

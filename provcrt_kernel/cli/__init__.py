@@ -13,7 +13,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from provcrt_kernel import __version__
-from provcrt_kernel.cli import changing, projects, running, telling
+from provcrt_kernel.cli import changing, labels, projects, running, telling
 from provcrt_kernel.cli.base import fail
 from provcrt_kernel.runtime import ProjectError
 from provcrt_kernel.store import StoreError
@@ -27,7 +27,7 @@ app = typer.Typer(
     add_completion=True,
     pretty_exceptions_enable=False,
 )
-for theme in (projects, running, changing, telling):
+for theme in (projects, running, changing, labels, telling):
     app.add_typer(theme.app)
 
 

@@ -279,7 +279,7 @@ class Recall:
             return found
         with store:
             for cell, places in cells.items():
-                for place in places:
+                for place in (*places, *self._moved(places)):
                     key = store.noted(f"cell:{place}")
                     datas = store.candidates(key.decode(errors="replace")) if key else ()
                     records = [r for _, data in datas if (r := decode(data)) is not None]
@@ -287,6 +287,15 @@ class Recall:
                         found[cell] = next((r for r in records if r.cell == place), records[0])
                         break
         return found
+
+    def _moved(self, places: Iterable[str]) -> list[str]:
+        """Where cells of notebooks with the same name stood, the latest first: a folder may have been moved or copied."""
+        index = self._followed()
+        names = {os.path.basename(place) for place in places}
+        there = [cell for cell in index.cells if os.path.basename(cell) in names and index.cells[cell]]
+        return sorted(
+            there, key=lambda cell: max(index.briefs[id].created for id in index.cells[cell]), reverse=True
+        )
 
     def these(self, ids: Mapping[str, str]) -> dict[str, Record]:
         """Return the records with some ids, by the same keys; those that are gone are left out."""

@@ -49,6 +49,8 @@ class Diagnosis(msgspec.Struct, frozen=True):
         How full it is.
     store_records : int
         How many records it holds.
+    layers : tuple of str
+        Shared stores below it, which are only read.
     """
 
     tracer: str
@@ -59,6 +61,7 @@ class Diagnosis(msgspec.Struct, frozen=True):
     store_limit: int = 0
     store_records: int = 0
     isolation_problem: str | None = None
+    layers: tuple[str, ...] = ()
 
     @property
     def well(self) -> bool:
