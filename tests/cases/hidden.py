@@ -803,3 +803,21 @@ print(g)
     "g",
     rerun="a b c",
 )
+
+case(
+    "a logger set before stderr's descriptor is used",
+    9,
+    """
+# %% set
+import logging
+logging.getLogger('library').setLevel(logging.DEBUG)
+# %% use
+import os, sys
+x = 1
+""",
+    sets(use="import os, sys\nx = os.fstat(sys.stderr.fileno()).st_nlink"),
+    "x",
+    rerun="use",
+    skip="set",
+    telling=True,
+)

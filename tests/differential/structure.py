@@ -27,6 +27,7 @@ _ATOMS = (type(None), bool, int, float, complex, str, bytes, type(Ellipsis), typ
 _ADDRESS = re.compile(r"0x[0-9a-f]{6,}")
 _OF_CLASSES = frozenset(
     {"__doc__", "__dict__", "__weakref__", "__module__", "__firstlineno__", "__static_attributes__"}
+    | {"__slotnames__"}  # what copyreg notes when it pickles an instance
 )
 _ITERATORS = (
     type(iter([])),

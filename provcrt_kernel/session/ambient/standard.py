@@ -28,7 +28,8 @@ OWN = (
     "pydevd",
     "tornado",
 )
-_OWN_LOGGERS = ("IPKernelApp", "provcrt", "traitlets", "tornado")
+#: The kernel's own; its application's has a handler that owns the descriptor which stderr was started with.
+_OWN_LOGGERS = ("IPKernelApp", "ProvcrtApp", "provcrt", "traitlets", "tornado")
 
 
 def own(module: str | None) -> bool:
