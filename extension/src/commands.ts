@@ -101,7 +101,7 @@ function actions(context: ICommandContext): Record<string, IAction> {
           const made = await server.branch(current.panel.context.path, cell.model.id);
           context.openNotebook(made.path);
           context.refreshExperiments();
-          Notification.success(`Branch ${made.execution}: ${made.path}`, { autoClose: 5000 });
+          Notification.success(`Branch ${made.branch}: ${made.path}`, { autoClose: 5000 });
         }
       }
     },

@@ -119,7 +119,8 @@ export interface IRecordDiff {
 export interface IGraph {
   cells: { id: string; title: string; record: string | null; seconds: number | null }[];
   files: { id: string; name: string; path: IFilePath }[];
-  variables: { id: string; name: string; cell: string | null }[];
+  /** `module`: bound by an import. */
+  variables: { id: string; name: string; cell: string | null; module: boolean }[];
   edges: { from: string; to: string; kind: 'reads' | 'writes' }[];
 }
 
@@ -142,9 +143,22 @@ export interface IExecution {
   cells: number;
 }
 
+/** A copy of a notebook that shares its past up to a cell. */
+export interface IBranch {
+  id: string;
+  /** The execution or branch that it came from. */
+  parent: string | null;
+  notebook: string;
+  source: string;
+  cell: string;
+  when: number;
+}
+
 export interface IProject {
+  /** Paths of its notebooks are told from `root`, a contents path. */
   project: { root: string; name: string } | null;
   executions: IExecution[];
+  branches: IBranch[];
 }
 
 export interface IJob {

@@ -103,7 +103,7 @@ export class ProvcrtServer {
     return this.ask('GET', ['compare'], { path, a, b });
   }
 
-  branch(path: string, cell: string): Promise<{ path: string; execution: string }> {
+  branch(path: string, cell: string): Promise<{ path: string; branch: string }> {
     return this.ask('POST', ['branch'], {}, { path, cell });
   }
 

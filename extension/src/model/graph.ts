@@ -87,7 +87,7 @@ function nodes(graph: IGraph): Map<string, INode> {
   for (const file of graph.files) {
     add('file', file.id, file.name, `file ${file.path.path}`);
   }
-  for (const variable of graph.variables) {
+  for (const variable of graph.variables.filter(candidate => !candidate.module)) {
     add('variable', variable.id, variable.name, `variable ${variable.name}`);
   }
   return found;

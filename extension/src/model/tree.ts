@@ -1,9 +1,13 @@
-/** The project's executions as a tree of branches, flattened to the rows that are shown. */
-import type { IExecution } from '../contract';
+/** The project's executions and branches as a tree, flattened to the rows that are shown. */
+import type { IBranch, IExecution, IProject } from '../contract';
+import { basename } from './format';
+
+export type Item = { execution: IExecution; branch: null } | { execution: null; branch: IBranch };
 
 export interface ITreeRow {
-  execution: IExecution;
-  /** 0 for an execution without a parent. */
+  id: string;
+  item: Item;
+  /** 0 for a root. */
   depth: number;
   children: number;
   open: boolean;
@@ -12,83 +16,97 @@ export interface ITreeRow {
   siblings: number;
 }
 
+interface ILeaf {
+  id: string;
+  parent: string | null;
+  when: number;
+  item: Item;
+  text: string;
+}
+
 /**
  * Rows in the order in which they are shown: newest first among siblings, children below their parent.
  *
- * An execution whose parent is not there (removed, or left out by the filter) is a root; a cycle, which only a damaged
- * project can have, is broken at its oldest execution.
+ * What has a parent that is not there (removed, or left out by the filter) is a root; a cycle, which only a damaged
+ * project can have, is broken at its oldest member.
  */
 export function treeRows(
-  executions: readonly IExecution[],
+  project: Pick<IProject, 'executions' | 'branches'>,
   closed: ReadonlySet<string> = new Set(),
   filter = ''
 ): ITreeRow[] {
-  const wanted = executions.filter(execution => matches(execution, filter));
-  const known = new Set(wanted.map(execution => execution.id));
-  const children = new Map<string | null, IExecution[]>();
-  for (const execution of wanted) {
-    const parent =
-      execution.parent !== null && known.has(execution.parent) ? execution.parent : null;
-    children.set(parent, [...(children.get(parent) ?? []), execution]);
+  const words = filter.toLowerCase().split(/\s+/);
+  const wanted = leaves(project).filter(leaf => words.every(word => leaf.text.includes(word)));
+  const known = new Set(wanted.map(leaf => leaf.id));
+  const children = new Map<string | null, ILeaf[]>();
+  for (const leaf of wanted) {
+    const parent = leaf.parent !== null && known.has(leaf.parent) ? leaf.parent : null;
+    const siblings = children.get(parent);
+    if (siblings) {
+      siblings.push(leaf);
+    } else {
+      children.set(parent, [leaf]);
+    }
   }
   const rows: ITreeRow[] = [];
   const seen = new Set<string>();
-  const place = (siblings: readonly IExecution[], depth: number) => {
+  const place = (siblings: readonly ILeaf[], depth: number, shown: boolean) => {
     const newest = [...siblings].sort((a, b) => b.when - a.when);
-    newest.forEach((execution, index) => {
-      if (seen.has(execution.id)) {
+    newest.forEach((leaf, index) => {
+      if (seen.has(leaf.id)) {
         return;
       }
-      seen.add(execution.id);
-      const below = children.get(execution.id) ?? [];
-      const open = below.length > 0 && !closed.has(execution.id);
-      rows.push({
-        execution,
-        depth,
-        children: below.length,
-        open,
-        place: index + 1,
-        siblings: newest.length
-      });
-      if (open) {
-        place(below, depth + 1);
-      } else {
-        hide(below);
+      seen.add(leaf.id);
+      const below = children.get(leaf.id) ?? [];
+      const open = below.length > 0 && !closed.has(leaf.id);
+      if (shown) {
+        rows.push({
+          id: leaf.id,
+          item: leaf.item,
+          depth,
+          children: below.length,
+          open,
+          place: index + 1,
+          siblings: newest.length
+        });
       }
+      place(below, depth + 1, shown && open);
     });
   };
-  const hide = (hidden: readonly IExecution[]) => {
-    for (const execution of hidden) {
-      if (!seen.has(execution.id)) {
-        seen.add(execution.id);
-        hide(children.get(execution.id) ?? []);
-      }
-    }
-  };
-  place(children.get(null) ?? [], 0);
-  for (const execution of wanted) {
-    if (!seen.has(execution.id)) {
-      place([execution], 0);
+  place(children.get(null) ?? [], 0, true);
+  for (const leaf of wanted) {
+    if (!seen.has(leaf.id)) {
+      place([leaf], 0, true);
     }
   }
   return rows;
 }
 
-/** Whether all words of a filter occur in what is known of an execution. */
-function matches(execution: IExecution, filter: string): boolean {
-  const text = [
-    execution.id,
-    execution.name,
-    execution.command,
-    execution.verdict ?? '',
-    ...execution.tags
-  ]
-    .join('\n')
-    .toLowerCase();
-  return filter
-    .toLowerCase()
-    .split(/\s+/)
-    .every(word => text.includes(word));
+function leaves({ executions, branches }: Pick<IProject, 'executions' | 'branches'>): ILeaf[] {
+  return [
+    ...executions.map(execution => ({
+      id: execution.id,
+      parent: execution.parent,
+      when: execution.when,
+      item: { execution, branch: null } as Item,
+      text: [
+        execution.id,
+        execution.name,
+        execution.command,
+        execution.verdict ?? '',
+        ...execution.tags
+      ]
+        .join('\n')
+        .toLowerCase()
+    })),
+    ...branches.map(branch => ({
+      id: branch.id,
+      parent: branch.parent,
+      when: branch.when,
+      item: { execution: null, branch } as Item,
+      text: `${branch.id}\n${basename(branch.notebook)}`.toLowerCase()
+    }))
+  ];
 }
 
 /** The rows of a list that are in view, when only those are drawn. */

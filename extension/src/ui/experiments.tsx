@@ -1,11 +1,12 @@
 /** The experiments panel: the project's executions as a tree of branches, and what can be done with them. */
 import { Dialog, InputDialog, showDialog } from '@jupyterlab/apputils';
+import { PathExt } from '@jupyterlab/coreutils';
 import { ReactWidget } from '@jupyterlab/ui-components';
 import { type ISignal, Signal } from '@lumino/signaling';
-import React, { useEffect, useRef, useState } from 'react';
-import type { IExecution, IProject } from '../contract';
+import React, { useEffect, useMemo, useRef, useState } from 'react';
+import type { IBranch, IExecution, IProject } from '../contract';
 import type { Jobs } from '../jobs';
-import { duration, moment, size } from '../model/format';
+import { basename, duration, moment, size } from '../model/format';
 import { type ITreeRow, rowsInView, treeRows } from '../model/tree';
 import type { ProvcrtServer } from '../server';
 import { experimentsIcon } from './icons';
@@ -89,11 +90,16 @@ function Experiments(props: IExperimentsContext & { panel: ExperimentsPanel }): 
   const [closed, setClosed] = useState<ReadonlySet<string>>(new Set());
   const [chosen, setChosen] = useState<string[]>([]);
   const [filter, setFilter] = useState('');
-  const executions = panel.project?.executions ?? [];
-  const rows = treeRows(executions, closed, filter);
+  const { project } = panel;
+  const rows = useMemo(
+    () => (project ? treeRows(project, closed, filter) : []),
+    [project, closed, filter]
+  );
   const selected = chosen
-    .map(id => executions.find(execution => execution.id === id))
+    .map(id => project?.executions.find(execution => execution.id === id))
     .filter((found): found is IExecution => found !== undefined);
+  const branch = project?.branches.find(candidate => candidate.id === chosen[0]) ?? null;
+  const some = !!project && project.executions.length + project.branches.length > 0;
 
   const choose = (id: string, more: boolean) => {
     if (!more) {
@@ -127,16 +133,16 @@ function Experiments(props: IExperimentsContext & { panel: ExperimentsPanel }): 
         </button>
       </div>
       {panel.error && <p className="provcrt-Error">{panel.error}</p>}
-      {panel.project && executions.length === 0 && (
+      {project && !some && (
         <p className="provcrt-Empty">
           No executions here yet. Record one with <i>Record an Execution of This Notebook</i> in the
           command palette, or branch from a cell.
         </p>
       )}
-      {executions.length > 0 && (
+      {some && (
         <>
           <Tree rows={rows} chosen={chosen} onChoose={choose} onToggle={toggle} />
-          <Actions {...props} selected={selected} />
+          <Actions {...props} selected={selected} branch={chosen.length === 1 ? branch : null} />
         </>
       )}
     </>
@@ -170,12 +176,12 @@ function Tree({ rows, chosen, onChoose, onToggle }: ITreeProps): JSX.Element {
     return () => observer.disconnect();
   }, []);
   const press = (event: React.KeyboardEvent) => {
-    const at = rows.findIndex(row => row.execution.id === chosen[chosen.length - 1]);
+    const at = rows.findIndex(row => row.id === chosen[chosen.length - 1]);
     const row = rows[at];
     const go = (index: number) => {
       const next = rows[Math.min(rows.length - 1, Math.max(0, index))];
       if (next) {
-        onChoose(next.execution.id, false);
+        onChoose(next.id, false);
         const top = rows.indexOf(next) * ROW;
         const element = frame.current;
         if (
@@ -191,7 +197,7 @@ function Tree({ rows, chosen, onChoose, onToggle }: ITreeProps): JSX.Element {
     } else if (event.key === 'ArrowUp') {
       go(at - 1);
     } else if (row && row.children > 0 && event.key === (row.open ? 'ArrowLeft' : 'ArrowRight')) {
-      onToggle(row.execution.id);
+      onToggle(row.id);
     } else {
       return;
     }
@@ -213,10 +219,10 @@ function Tree({ rows, chosen, onChoose, onToggle }: ITreeProps): JSX.Element {
       <div style={{ height: rows.length * ROW, position: 'relative' }}>
         {rows.slice(first, end).map((row, index) => (
           <Row
-            key={row.execution.id}
+            key={row.id}
             row={row}
             top={(first + index) * ROW}
-            chosen={chosen.includes(row.execution.id)}
+            chosen={chosen.includes(row.id)}
             onChoose={onChoose}
             onToggle={onToggle}
           />
@@ -235,16 +241,10 @@ interface IRowProps extends Pick<ITreeProps, 'onChoose' | 'onToggle'> {
 }
 
 function Row({ row, top, chosen, onChoose, onToggle }: IRowProps): JSX.Element {
-  const { execution } = row;
-  const title = [
-    `${execution.id}: ${execution.command}`,
-    `${moment(execution.when)}, ${duration(execution.seconds)}, ${size(execution.size)}`,
-    execution.error ?? '',
-    ...execution.changes
-  ];
+  const { execution, branch } = row.item;
   return (
     <div
-      id={`provcrt-row-${execution.id}`}
+      id={`provcrt-row-${row.id}`}
       className={`provcrt-Row${chosen ? ' provcrt-mod-chosen' : ''}`}
       role="treeitem"
       aria-level={row.depth + 1}
@@ -252,10 +252,9 @@ function Row({ row, top, chosen, onChoose, onToggle }: IRowProps): JSX.Element {
       aria-setsize={row.siblings}
       aria-selected={chosen}
       aria-expanded={row.children ? row.open : undefined}
-      data-execution={execution.id}
+      data-row={row.id}
       style={{ top, height: ROW, paddingLeft: 4 + Math.min(row.depth, 12) * 14 }}
-      title={title.filter(Boolean).join('\n')}
-      onClick={event => onChoose(execution.id, event.ctrlKey || event.metaKey || event.shiftKey)}
+      onClick={event => onChoose(row.id, event.ctrlKey || event.metaKey || event.shiftKey)}
     >
       <span
         className="provcrt-Row-toggle"
@@ -263,35 +262,60 @@ function Row({ row, top, chosen, onChoose, onToggle }: IRowProps): JSX.Element {
         onClick={event => {
           event.stopPropagation();
           if (row.children) {
-            onToggle(execution.id);
+            onToggle(row.id);
           }
         }}
       >
         {row.children ? (row.open ? '▾' : '▸') : ''}
       </span>
-      <div className="provcrt-Row-text">
-        <div>
-          <b>{execution.id}</b> {execution.name || execution.command}
-          {execution.tags.map(tag => (
-            <span key={tag} className="provcrt-Tag">
-              {tag}
-            </span>
-          ))}
-        </div>
-        <small>
-          {moment(execution.when)} · {duration(execution.seconds)}
-          {execution.status === 'failed' && <span className="provcrt-mod-bad"> · failed</span>}
-          {execution.verdict && (
-            <span
-              className={execution.verdict === 'diverged' ? 'provcrt-mod-bad' : 'provcrt-mod-good'}
-            >
-              {' '}
-              · {SIGNS[execution.verdict]} {execution.verdict}
-            </span>
-          )}
-          {execution.relation && ` · ${execution.relation}`}
-        </small>
+      {execution ? <ExecutionText execution={execution} /> : <BranchText branch={branch} />}
+    </div>
+  );
+}
+
+function ExecutionText({ execution }: { execution: IExecution }): JSX.Element {
+  const title = [
+    `${execution.id}: ${execution.command}`,
+    `${moment(execution.when)}, ${duration(execution.seconds)}, ${size(execution.size)}`,
+    execution.error ?? '',
+    ...execution.changes
+  ];
+  return (
+    <div className="provcrt-Row-text" title={title.filter(Boolean).join('\n')}>
+      <div>
+        <b>{execution.id}</b> {execution.name || execution.command}
+        {execution.tags.map(tag => (
+          <span key={tag} className="provcrt-Tag">
+            {tag}
+          </span>
+        ))}
       </div>
+      <small>
+        {moment(execution.when)} · {duration(execution.seconds)}
+        {execution.status === 'failed' && <span className="provcrt-mod-bad"> · failed</span>}
+        {execution.verdict && (
+          <span
+            className={execution.verdict === 'diverged' ? 'provcrt-mod-bad' : 'provcrt-mod-good'}
+          >
+            {' '}
+            · {SIGNS[execution.verdict]} {execution.verdict}
+          </span>
+        )}
+        {execution.relation && ` · ${execution.relation}`}
+      </small>
+    </div>
+  );
+}
+
+function BranchText({ branch }: { branch: IBranch }): JSX.Element {
+  return (
+    <div className="provcrt-Row-text" title={`${branch.notebook}, a branch of ${branch.source}`}>
+      <div>
+        <b>{branch.id}</b> {basename(branch.notebook)}
+      </div>
+      <small>
+        {moment(branch.when)} · branch of {basename(branch.source)}
+      </small>
     </div>
   );
 }
@@ -299,12 +323,15 @@ function Row({ row, top, chosen, onChoose, onToggle }: IRowProps): JSX.Element {
 interface IActionsProps extends IExperimentsContext {
   panel: ExperimentsPanel;
   selected: IExecution[];
+  /** A branch, if it alone is selected. */
+  branch: IBranch | null;
 }
 
 /** What can be done with the selection; what cannot says why. */
 function Actions({
   panel,
   selected,
+  branch,
   server,
   jobs,
   openNotebook,
@@ -333,8 +360,15 @@ function Actions({
   );
   return (
     <div className="provcrt-Actions" role="toolbar" aria-label="Actions on the selected executions">
-      {button('Open', single ?? (one?.notebook ? null : 'it is no notebook'), async () =>
-        openNotebook(await server.open(one?.id ?? '', path))
+      {button(
+        'Open',
+        branch ? null : (single ?? (one?.notebook ? null : 'it is no notebook')),
+        async () =>
+          openNotebook(
+            branch
+              ? inProject(panel.project, branch.notebook)
+              : await server.open(one?.id ?? '', path)
+          )
       )}
       {button(
         'Compare',
@@ -390,4 +424,9 @@ function Actions({
       )}
     </div>
   );
+}
+
+/** The contents path of a notebook of the project. */
+function inProject(project: IProject | null, notebook: string): string {
+  return PathExt.join(project?.project?.root ?? '', notebook);
 }
