@@ -77,6 +77,20 @@ def test_a_container_needs_nothing_of_what_it_was_made_of(work, tmp_path):
 
 
 @needs_sandbox
+def test_a_module_that_was_imported_from_its_compiled_copy_is_contained(work):
+    """An import looks at the source and reads `__pycache__`: what is kept is the source."""
+    (work / "helper.py").write_text("answer = 42\n")
+    (work / "main.py").write_text("import helper\nprint(helper.answer)\n")
+    environ = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    command = [sys.executable, "main.py"]
+    subprocess.run(command, cwd=work, env=environ, check=True, capture_output=True)
+    assert list((work / "__pycache__").glob("helper.*.pyc"))
+    done("exec", *command, cwd=work, env=environ)
+    (work / "helper.py").unlink()
+    assert done("repeat", "e1", "--strict", cwd=work, env=environ).stdout == b"42\n"
+
+
+@needs_sandbox
 @pytest.mark.parametrize(
     ("text", "status", "shown"),
     [

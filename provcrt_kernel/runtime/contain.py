@@ -76,7 +76,21 @@ def contain(
     StoreError, OSError
         Where it cannot be kept.
     """
-    return _Containing(span, store, scratch).whole(folders, further, listed)
+    return _Containing(_with_sources(span), store, scratch).whole(folders, further, listed)
+
+
+def _with_sources(span: Span) -> Span:
+    """Return a span in which every Python source that was looked at counts as read.
+
+    An import looks at ``x.py`` and reads its compiled copy instead, and those copies are nobody's input.
+    """
+    accesses = tuple(
+        msgspec.structs.replace(each, read=True)
+        if each.stated and each.path.endswith(".py") and each.first is not None and each.first.kind == "file"
+        else each
+        for each in span.accesses
+    )
+    return msgspec.structs.replace(span, accesses=accesses)
 
 
 class _Containing:
