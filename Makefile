@@ -4,7 +4,8 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
-NOTEBOOKS := notebooks/quickstart.ipynb notebooks/pipeline.ipynb notebooks/model.ipynb
+NOTEBOOKS := notebooks/quickstart.ipynb notebooks/pipeline.ipynb notebooks/model.ipynb notebooks/lesson/kmeans.ipynb
+STUDY     := notebooks/study/study.ipynb
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Jupyter must find the kernel of .venv, not a namesake of the user's.
@@ -43,7 +44,11 @@ lint: $(VENV)/dev  ## ruff, mypy, and who imports whom
 notebooks: $(VENV)/examples  ## run the example notebooks and keep their outputs
 	@store=$$(mktemp -d) && trap 'rm -rf "$$store"' EXIT && PROVCRT_STORE="$$store" \
 	    $(BIN)/jupyter nbconvert --to notebook --execute --inplace \
-	    --ExecutePreprocessor.record_timing=False --CoalesceStreamsPreprocessor.enabled=True $(NOTEBOOKS)
+	    --ExecutePreprocessor.record_timing=False --CoalesceStreamsPreprocessor.enabled=True $(NOTEBOOKS) $(STUDY)
+
+.PHONY: docs
+docs: $(VENV)/dev  ## build the documentation into build/docs
+	@$(BIN)/python -m sphinx -W --keep-going -q -b html docs build/docs
 
 bench: $(VENV)/examples  ## measure what recording and replaying cost beside plain ipykernel (a quarter of an hour)
 	@$(BIN)/python benchmarks/notebooks.py

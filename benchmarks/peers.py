@@ -1,10 +1,10 @@
-"""One notebook on every system that promises not to compute it twice: from scratch, again, after an edit, after a change of its data.
+"""One notebook on every system that promises not to compute it twice: from scratch, again, edited, and with other data.
 
-A table of a million rows is read, standardised, resampled and factored (some twenty seconds), and the answer is told with a level of
-confidence. Each contender uses it as its documentation says: kernels run the cells; Kishu, elastic-kernel and dill bring the variables back, and their user runs the
-edited cell and those after it; jupyter-cache runs what changed from the beginning; for marimo and joblib the notebook is
-written another way, with every slow step in a cached block or function. All are measured on the clock from the first process to the
-last answer, in turn, and every answer is compared with the right one.
+A table of a million rows is read, standardised, resampled and factored (some twenty seconds), and the answer is told with a level
+of confidence. Each contender uses it as its documentation says: kernels run the cells; Kishu, elastic-kernel and dill bring the
+variables back, and their user runs the edited cell and those after it; jupyter-cache runs what changed from the beginning; for
+marimo and joblib the notebook is written another way, with every slow step in a cached block or function. All are measured on the
+clock from the first process to the last answer, in turn, and every answer is compared with the right one.
 
     python benchmarks/peers.py [--repeat 3] [--rows 1000000] [--only NAME,NAME] [--homes FOLDER] [--json FILE]
 """
@@ -33,8 +33,8 @@ sys.path.insert(0, str(HERE.parent / "notebooks"))
 sys.path.insert(0, str(HERE))
 
 import running  # noqa: E402
-
 from frame import Figure, Peer, prepare, write  # noqa: E402
+
 from notebooks import machine  # noqa: E402
 
 EDIT = ("LEVEL = 0.95", "LEVEL = 0.99")
@@ -177,23 +177,20 @@ def kernel(place: Place, again: bool) -> str:
 
 
 def kishu(place: Place, again: bool) -> str:
-    """Kishu: check out the state before the edited cell, or the last one, and run the rest."""
+    """Kishu: check out the state before the edited cell, and run that and the rest."""
     enable = (
         "from kishu import init_kishu\nfrom kishu.jupyter.runtime import JupyterRuntimeEnv\n"
-        'JupyterRuntimeEnv.enclosing_kernel_id = staticmethod(lambda: "bench")\ninit_kishu("peers.ipynb")\n'
-        "_kishu.set_session_id(1)"
+        'JupyterRuntimeEnv.enclosing_kernel_id = staticmethod(lambda: "bench")\ninit_kishu("peers.ipynb")'
     )
-    mark = "print('commit', _kishu._kishu_graph.head())"
     if not again:
-        before, after = place.cells()[:EDITED], place.cells()[EDITED:]
-        notebook = [enable, *before, mark, *after]
-        return place.run_cells(notebook)
-    latest = (
-        "from kishu.commands import KishuCommand\n"
-        "_log = KishuCommand.log_all('peers.ipynb').commit_graph\n"
-        f"_kishu.checkout(_log[-{len(CELLS) - EDITED + 1}].oid, skip_notebook=True)"
+        return place.run_cells([enable, *place.cells()])
+    back = (
+        "from pathlib import Path\nfrom kishu.commands import KishuCommand\n"
+        "log = KishuCommand.log_all(Path('peers.ipynb').absolute()).commit_graph\n"
+        f"chosen = [each.commit_id for each in log if each.raw_cell == {CELLS[EDITED - 1]!r}][-1]\n"
+        "_kishu.checkout(chosen, skip_notebook=True)"
     )
-    return place.run_cells([enable, latest, *place.cells()[EDITED:]])
+    return place.run_cells([enable, back, *place.cells()[EDITED:]])
 
 
 def elastic(place: Place, again: bool) -> str:
@@ -231,9 +228,10 @@ def jupyter_cache(place: Place, again: bool) -> str:
         from jupyter_cache import get_cache
         from jupyter_cache.executors import load_executor
         cache = get_cache(".jupyter_cache")
-        cache.add_nb_to_project("peers.ipynb")
+        path = str(Path("peers.ipynb").absolute())
+        cache.add_nb_to_project(path)
         load_executor("local-serial", cache=cache).run_and_cache(timeout=3600)
-        record = cache.get_cached_project_nb("peers.ipynb")
+        record = cache.get_cached_project_nb(path)
         book = cache.get_cache_bundle(record.pk).nb
         print("".join(o.get("text", "") for c in book.cells for o in c.get("outputs", ())))
     """)

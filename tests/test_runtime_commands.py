@@ -77,6 +77,16 @@ def test_a_container_needs_nothing_of_what_it_was_made_of(work, tmp_path):
 
 
 @needs_sandbox
+def test_what_a_run_leaves_in_a_cache_is_no_result(work):
+    script(work, 'mkdir -p "$1"; head -c 20 /dev/urandom | od >"$1/x"; echo done\n')
+    for folder in (".cache", "kept"):
+        done("exec", "./main.sh", folder, cwd=work)
+    assert b"reproduced except" in done("repeat", "e1", "--strict", cwd=work).stderr
+    assert b".cache/x (a cache)" in done("repeat", "e1", cwd=work).stderr
+    assert provcrt("repeat", "e2", "--strict", cwd=work).returncode == 1
+
+
+@needs_sandbox
 def test_a_module_that_was_imported_from_its_compiled_copy_is_contained(work):
     """An import looks at the source and reads `__pycache__`: what is kept is the source."""
     (work / "helper.py").write_text("answer = 42\n")

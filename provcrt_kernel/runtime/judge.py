@@ -6,6 +6,8 @@ import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import msgspec
+
 from provcrt_kernel.provenance.audit import Audit, Touched
 from provcrt_kernel.provenance.compare import Difference, Verdict, first_line
 from provcrt_kernel.provenance.explain import explained, explained_text
@@ -68,6 +70,19 @@ def _difference(path: tuple[str, ...], before: Side, after: Side, store: Store) 
         contents = [side.command.streams.get(path[0]) for side in (before, after)]
         return _contents(path[0], contents, before, after, store)
     name = "/" + "/".join(path[1:])
+    found = _of_file(name, before, after, store)
+    if _is_cache(name, before.command.environ) and not found.excuse:
+        return msgspec.structs.replace(found, explained="a cache", cause="", diff="")
+    return found
+
+
+def _is_cache(name: str, environ: Mapping[str, str]) -> bool:
+    """Tell whether a file can be lost without a loss (Filesystem Hierarchy Standard 3.0, 5.5; XDG base directories)."""
+    own = environ.get("XDG_CACHE_HOME", "").rstrip("/")
+    return name.startswith("/var/cache/") or "/.cache/" in name or (own != "" and name.startswith(f"{own}/"))
+
+
+def _of_file(name: str, before: Side, after: Side, store: Store) -> Difference:
     facts = [_fact(side.audit, name) for side in (before, after)]
     if facts[0] is None:
         return _lone(name, "was written, which is new", before, after)
