@@ -22,8 +22,8 @@ Result = Mapping[str, Any]
 
 HEAD = """# What was measured
 
-Every table and plot is made by `benchmarks/report.py` from the raw measurements in `benchmarks/results/`; medians, with the number of measurements.
-[How to repeat them](https://github.com/provcrt/provcrt-kernel/blob/main/benchmarks/README.md) is in `benchmarks/README.md`.
+Every table and plot is made by `benchmarks/report.py` from the raw measurements in `benchmarks/results/`: medians, with their
+number of measurements. `benchmarks/README.md` says how to repeat them.
 """
 #: File of results, heading, what it is, and the file of its plot.
 PARTS = (
