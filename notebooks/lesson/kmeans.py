@@ -1,6 +1,6 @@
 """k-means, as it is taught: used by `kmeans.ipynb`, and as a command by `main.sh`.
 
-    python kmeans.py K POINTS.csv
+python kmeans.py K POINTS.csv
 """
 
 import sys
@@ -18,7 +18,9 @@ def nearest(points, centres):
 def moved(points, centres):
     """Each centre in the middle of the points that are nearest to it."""
     group = nearest(points, centres)
-    return np.array([points[group == k].mean(axis=0) if (group == k).any() else c for k, c in enumerate(centres)])
+    return np.array(
+        [points[group == k].mean(axis=0) if (group == k).any() else c for k, c in enumerate(centres)]
+    )
 
 
 def kmeans(points, k, seed=0):

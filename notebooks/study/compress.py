@@ -1,6 +1,6 @@
 """Make every trained network smaller in every way, and measure each: writes out/networks.csv and out/forests.csv.
 
-    python compress.py PROFILE
+python compress.py PROFILE
 """
 
 import json

@@ -1,6 +1,6 @@
 """How long one reading takes on this machine: a line for each width of network. Seconds are nobody's result to repeat.
 
-    python latency.py PROFILE
+python latency.py PROFILE
 """
 
 import sys

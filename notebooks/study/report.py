@@ -1,6 +1,6 @@
 """Tabulate and plot what was measured, and check the claims: writes out/front.csv, out/front.png and out/claims.md.
 
-    python report.py [POINTS]      POINTS of accuracy may be lost where a claim says "next to nothing" (default: 1)
+python report.py [POINTS]      POINTS of accuracy may be lost where a claim says "next to nothing" (default: 1)
 """
 
 import sys
@@ -34,7 +34,9 @@ def claims(models, points):
     thinner = widest.iloc[0] - widest.iloc[1]  # the smallest share that is dropped
     forest = models[models.trees.notna()].sort_values("accuracy").iloc[-1]
     rivals = networks[networks.accuracy >= forest.accuracy]
-    size, energy = (forest[cost] / rivals[cost].min() if len(rivals) else 0 for cost in ("bytes", "nanojoule"))
+    size, energy = (
+        forest[cost] / rivals[cost].min() if len(rivals) else 0 for cost in ("bytes", "nanojoule")
+    )
     limit = points / 100
     return [
         ("With 8 bits a weight next to nothing is lost", f"{100 * lost[0]:.1f} points at most", lost[0] <= limit),
@@ -75,7 +77,10 @@ def main(points="1"):
     front(models, "bytes")[columns].to_csv("out/front.csv", index=False, float_format="%.4g")
     plot(models, "out/front.png")
     rows = ["| claim | figure | holds |", "|---|---|---|"]
-    rows += [f"| {claim} | {figure} | {'yes' if holds else 'no'} |" for claim, figure, holds in claims(models, float(points))]
+    rows += [
+        f"| {claim} | {figure} | {'yes' if holds else 'no'} |"
+        for claim, figure, holds in claims(models, float(points))
+    ]
     Path("out/claims.md").write_text("\n".join(rows) + "\n")
 
 

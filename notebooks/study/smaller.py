@@ -26,7 +26,11 @@ def scans(told):
 
     digits = load_digits()
     train_x, test_x, train_y, test_y = train_test_split(
-        digits.data / 16, digits.target, test_size=told["test_share"], stratify=digits.target, random_state=told["seed"]
+        digits.data / 16,
+        digits.target,
+        test_size=told["test_share"],
+        stratify=digits.target,
+        random_state=told["seed"],
     )
     reach = range(-told["shift"], told["shift"] + 1)
     images = train_x.reshape(-1, 8, 8)

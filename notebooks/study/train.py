@@ -1,7 +1,7 @@
 """Train one model, or name them all.
 
-    python train.py PROFILE                  one line for each model of the profile: KIND SIZE SEED
-    python train.py PROFILE KIND SIZE SEED   trains it and writes out/models/KIND-SIZE-SEED.npz or .json
+python train.py PROFILE                  one line for each model of the profile: KIND SIZE SEED
+python train.py PROFILE KIND SIZE SEED   trains it and writes out/models/KIND-SIZE-SEED.npz or .json
 """
 
 import json
@@ -26,7 +26,9 @@ def network(width, seed, told, train_x, train_y):
     from sklearn.neural_network import MLPClassifier
 
     model = MLPClassifier((width,), max_iter=told["epochs"], tol=0, n_iter_no_change=1000, random_state=seed)
-    with warnings.catch_warnings(action="ignore", category=ConvergenceWarning):  # so many rounds is what each gets
+    with warnings.catch_warnings(
+        action="ignore", category=ConvergenceWarning
+    ):  # so many rounds is what each gets
         model.fit(train_x, train_y)
     layers = range(len(model.coefs_))
     return {f"w{i}": model.coefs_[i] for i in layers} | {f"b{i}": model.intercepts_[i] for i in layers}
@@ -41,7 +43,9 @@ def forest(trees, seed, train_x, train_y, test_x, test_y):
     return {
         "accuracy": model.score(test_x, test_y),
         "bytes": int(sum(tree.node_count for tree in grown)) * 16,
-        "depth": float(np.mean([tree.decision_path(test_x.astype(np.float32)).sum(axis=1).mean() for tree in grown])),
+        "depth": float(
+            np.mean([tree.decision_path(test_x.astype(np.float32)).sum(axis=1).mean() for tree in grown])
+        ),
     }
 
 
