@@ -60,6 +60,8 @@ class EnvironReads:
         self.set: set[str] = set()
         self.everything = False
         self._quiet = False
+        self._raw: dict[bytes, bytes] = {}
+        self._decoded: dict[str, str] = {}
 
     def clear(self) -> None:
         """A new span begins."""
@@ -117,8 +119,11 @@ class EnvironReads:
 
     def snapshot(self) -> dict[str, str]:
         """The environment as it is, without counting as a read."""
-        with self.unread():
-            return dict(os.environ)
+        raw = os.environ._data  # type: ignore[attr-defined]  # decoded once for as long as nothing changes
+        if raw != self._raw:
+            with self.unread():
+                self._raw, self._decoded = dict(raw), dict(os.environ)
+        return dict(self._decoded)
 
     def read(self, environ: dict[str, str]) -> set[str]:
         """Variables read in the span, of those in `environ` and absent ones asked for by name."""

@@ -85,7 +85,8 @@ def observe(
     looked |= {m for n in list(looked) for m in slots.group(n) if m in after}
     looked |= {m for n in deleted for m in slots.group(n) if m in after}
     prints = {n: fingerprint(namespace[n], namespace) for n in sorted(looked)}
-    classes = {id(v): n for n, v in namespace.items() if isinstance(v, type) and n in after}
+    made_of = {i for seen in prints.values() for i in seen.types}
+    classes = {id(v): n for n, v in namespace.items() if id(v) in made_of and n in after} if made_of else {}
     states: dict[str, State] = {}
     for group in co_variables(prints):
         if not rebound.intersection(group) and _beyond(group, touched, slots, namespace, prints):

@@ -53,6 +53,8 @@ class Descriptors:
         self._held: dict[tuple[int, bytes], _Held] = {}
         self._mapped: dict[bytes, _Mapped] = {}
         self._inherited: set[tuple[int, int]] = set()
+        # by pid, the numbers among which there was no file to be held
+        self._idle: dict[int, set[bytes]] = {}
 
     def inherit(self, pid: int) -> None:
         """Tracing begins: what is open for writing is where whoever started us sends our output; others write there too."""
@@ -65,11 +67,17 @@ class Descriptors:
                 if stat.S_ISREG(seen.st_mode) and flags & os.O_ACCMODE != os.O_RDONLY:
                     self._inherited.add((seen.st_dev, seen.st_ino))
 
-    def begin(self, tasks: Iterable[Task]) -> None:
-        """Remember what is open, and what is mapped."""
+    def begin(self, tasks: Iterable[Task], *, opened: bool) -> None:
+        """Remember what is open, and what is mapped.
+
+        Parameters
+        ----------
+        opened
+            Whether anybody may have opened a file since this was asked last.
+        """
         tasks = list(tasks)
-        held = self._scan(tasks)
-        self._held = {k: h for k, h in held.items() if (h.seen.st_dev, h.seen.st_ino) not in self._inherited}
+        if opened or self._held or not all(map(self._still_idle, tasks)):
+            self._held = self._scan(tasks)
         self._mapped = {}
         for task in tasks:
             self._maps(task)
@@ -88,6 +96,14 @@ class Descriptors:
                     entry.problems += (_MAPPED,)
             else:
                 ledger.read(path, mapped.seen, mapped.by)
+
+    def _still_idle(self, task: Task) -> bool:
+        """Whether a process has only descriptors of which none was a file's; to resolve each would take much longer."""
+        idle = self._idle.get(task.pid)
+        try:
+            return idle is not None and idle.issuperset(os.listdir(b"/proc/%d/fd/" % task.pid))
+        except OSError:
+            return True  # it has ended
 
     def _maps(self, task: Task) -> None:
         if not task.maps:
@@ -115,20 +131,23 @@ class Descriptors:
 
     def _scan(self, tasks: Iterable[Task]) -> dict[tuple[int, bytes], _Held]:
         found = {}
+        self._idle = {}
         for task in tasks:
             folder = b"/proc/%d/fd/" % task.pid
             try:
                 numbers = os.listdir(folder)
             except OSError:
                 continue
+            idle = self._idle[task.pid] = set(numbers)
             for number in numbers:
                 try:
                     path = os.readlink(folder + number)
                     if not path.startswith(b"/") or self._quiet(path):
                         continue
                     seen = os.stat(folder + number)
-                    if not stat.S_ISREG(seen.st_mode):
+                    if not stat.S_ISREG(seen.st_mode) or (seen.st_dev, seen.st_ino) in self._inherited:
                         continue
+                    idle.discard(number)
                     with open(b"/proc/%d/fdinfo/%s" % (task.pid, number), "rb") as file:
                         lines = file.read().split(b"\n", 2)
                 except OSError:

@@ -75,12 +75,13 @@ class Spans:
         self._keep = os.fsencode(keep)
         self.quiet = Quiet([*ignore, rundir, *filter(None, [keep])])
         self.family = Family(kernel)
-        self.watch = Watch(machine, self.family, self.rundir, self._barrier)
+        self.watch = Watch(machine, self.family, self.rundir, self._barrier, self.quiet)
         self._deliver = deliver
         self._descriptors = Descriptors(self.quiet)
         with contextlib.suppress(OSError):  # the kernel is gone already
             self._descriptors.inherit(kernel)
         self._count = 0
+        self._opened = True  # whether a file may have been opened since the last span began
 
     def _barrier(self, notice: Notice, text: bytes) -> Sequence[Entry]:
         rest = text[len(self.rundir) :]
@@ -102,7 +103,8 @@ class Spans:
         self.family.buried.clear()
         self.watch.span = span
         if not self.watch.blind:
-            self._descriptors.begin(self.family.tasks.values())
+            self._descriptors.begin(self.family.tasks.values(), opened=self._opened or self.watch.opened)
+        self._opened = self.watch.opened = False
         self.mend = ""
 
     def hide(self, folder: str) -> None:
@@ -124,6 +126,7 @@ class Spans:
                 span.problem(self.watch.blind)
             else:
                 self._descriptors.end(span.files.ledger, self.family.tasks.values())
+            self._opened = bool(span.files.ledger.entries)
         return span
 
     def write(self, span: Open | None, target: bytes) -> None:

@@ -70,11 +70,16 @@ class Watch:
     barrier : callable
         Called with (notice, name) when the kernel process asks for such a name; returns what a handler returns.
 
+    quiet : callable
+        Says of a path whether it is nobody's input.
+
     Attributes
     ----------
     span : Open or None
     hailed : callable
         Called with (notice, name) when anybody asks for a name that begins with `barriers.CALL`.
+    opened : bool
+        Whether a file was opened while no span was; who reads it sets it back.
     blind : str
         Why nothing may be looked at any more; empty as long as everything may.
     """
@@ -85,13 +90,16 @@ class Watch:
         family: Family,
         barriers: bytes,
         barrier: Callable[[Notice, bytes], Sequence[Entry]],
+        quiet: Callable[[bytes], bool],
     ) -> None:
         self.span: Open | None = None
         self.hailed: Callable[[Notice, bytes], None] = lambda notice, text: None
         self.blind = ""
+        self.opened = False
         self._family = family
         self._barriers = barriers
         self._barrier = barrier
+        self._quiet = quiet
         self.table: dict[int, Callable[[Notice], Sequence[Entry]]] = {
             number: self._handler(call) for number, call in machine.calls.items()
         }
@@ -107,10 +115,11 @@ class Watch:
         if call.op in ("open", "stat", "access"):
             return self._repeated(call)
         act: Callable[[Notice, Task, c.Call], Sequence[Entry] | None] = getattr(self, f"_do_{call.op}")
-        always = call.op in _ALWAYS
+        always, opens = call.op in _ALWAYS, call.op == "openat2"
 
         def handle(notice: Notice) -> Sequence[Entry]:
             if (self.span is None or self.blind) and not always:
+                self.opened |= opens
                 return _NOTHING
             return act(notice, self._family.task(notice[TID]), call) or _NOTHING
 
@@ -129,7 +138,7 @@ class Watch:
         def handle(notice: Notice) -> Sequence[Entry]:
             span = self.span
             if span is None and not begins:
-                return self._last_barrier(notice, path) if opens else _NOTHING
+                return self._between(notice, path) if opens else _NOTHING
             tid = notice[TID]
             task = threads.get(tid) or acquaint(tid)
             text = task.text(notice[path])
@@ -158,13 +167,14 @@ class Watch:
 
         return handle
 
-    def _last_barrier(self, notice: Notice, path: int) -> Sequence[Entry]:
-        """Answer the end of a span that nobody knows here: a predecessor died in it."""
+    def _between(self, notice: Notice, path: int) -> Sequence[Entry]:
+        """A file is opened between spans; or one ends that nobody knows here: a predecessor died in it."""
         task = self._family.task(notice[TID])
-        if task.pid == self._family.kernel:
-            text = task.text(notice[path])
-            if text is not None and text.startswith(self._barriers):
-                return self._barrier(notice, text)
+        text = task.text(notice[path]) or b""
+        if text.startswith(self._barriers) and task.pid == self._family.kernel:
+            return self._barrier(notice, text)
+        # the shell writes its history after each cell
+        self.opened |= not (text.startswith(b"/") and (self._quiet(text) or os.path.isdir(text)))
         return _NOTHING
 
     def _name(self, notice: Notice, task: Task, path: int, directory: int | None) -> bytes | None:

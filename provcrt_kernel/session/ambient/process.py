@@ -10,6 +10,7 @@ The process is as it was started when this module is imported, so that comes bef
 from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]
+import contextlib
 import functools
 import gc
 import hashlib
@@ -37,6 +38,8 @@ _SECRET = re.compile(
     rb"TOKEN|SECRET|PASSW|PASSPHRASE|CREDENTIAL|APIKEY|API_KEY|ACCESS_KEY|PRIVATE_KEY|(^|_)AUTH($|_)|_PAT$"
 )
 
+_UMASK = re.compile(rb"^Umask:\s*(\d+)", re.MULTILINE)
+_open_status: list[int] = []
 _START_ARGV = list(sys.argv)
 # _signal's own functions: those of signal make an enum member of every handler.
 _START_SIGNALS = {int(number): _signal.getsignal(number) for number in signal.valid_signals()}
@@ -99,12 +102,25 @@ def _write_folder(value: object) -> None:
     os.chdir(value)
 
 
+def _status() -> bytes:
+    """``/proc/self/status``: opened once, since each opening is a trapped call; anew where the descriptor is another's now."""
+    for descriptor in _open_status:
+        with contextlib.suppress(OSError):
+            text = os.pread(descriptor, 4096, 0)
+            if text.startswith(b"Name:") and b"\nPid:\t%d\n" % os.getpid() in text:
+                return text
+    try:
+        _open_status[:] = [os.open("/proc/self/status", os.O_RDONLY | os.O_CLOEXEC)]
+        return os.pread(_open_status[0], 4096, 0)
+    except OSError:
+        return b""
+
+
 def _read_mask() -> object:
     # os.umask tells it only by setting another one, which a thread might see.
-    with open("/proc/self/status", "rb") as status:
-        for line in status:
-            if line.startswith(b"Umask:"):
-                return int(line.split()[1], 8)
+    found = _UMASK.search(_status())
+    if found is not None:
+        return int(found[1], 8)
     mask = os.umask(0o077)
     os.umask(mask)
     return mask
