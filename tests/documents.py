@@ -11,7 +11,7 @@ A page's fenced blocks are run from top to bottom in a scratch folder:
 ``python``
     A script.
 ``text``
-    Compared with what the block before it printed.
+    Compared with what the block before it printed, if that was run; else it is something to look at.
 ``toml``, ``json``, ``yaml``, ``dockerfile``
     Must be well-formed (a Dockerfile: known instructions).
 
@@ -114,7 +114,7 @@ class Reader:
     top: Path
     specs: Path
     folder: Path = field(init=False)
-    printed: str = ""
+    printed: str | None = None
     _cells: list[str] = field(default_factory=list)
     _edited: int = 0
     _bash: subprocess.Popen[str] | None = None
@@ -164,6 +164,7 @@ class Reader:
             It does not do what it says.
         """
         if block.not_run:
+            self.printed = None
             return
         match block.language:
             case "scratch":
@@ -185,7 +186,9 @@ class Reader:
             case "python":
                 self._type(f"python - <<'END OF SCRIPT'\n{block.text}END OF SCRIPT", None)
             case "text":
-                compare(block.text, self.printed)
+                if self.printed is not None:
+                    compare(block.text, self.printed)
+                self.printed = None
             case "json":
                 json.loads(block.text)
             case "toml":

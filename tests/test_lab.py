@@ -53,7 +53,11 @@ def page(running: Lab, browser: Any, tmp_path: Path) -> Iterator[Page]:
 def png(red: int) -> str:
     """A plain square as the text of a data URL's base64."""
     rows = b"".join(b"\0" + bytes((red, 80, 160)) * 40 for _ in range(40))
-    parts = ((b"IHDR", struct.pack(">IIBBBBB", 40, 40, 8, 2, 0, 0, 0)), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
+    parts = (
+        (b"IHDR", struct.pack(">IIBBBBB", 40, 40, 8, 2, 0, 0, 0)),
+        (b"IDAT", zlib.compress(rows)),
+        (b"IEND", b""),
+    )
     chunks = b"".join(
         struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
         for kind, data in parts
@@ -118,7 +122,10 @@ def test_every_cell_says_what_happened(running: Lab, page: Page) -> None:
     page.page.wait_for_timeout(1000)
     cells = json.loads((running.root / path).read_text())["cells"]
     assert all("provcrt" not in json.dumps(cell["metadata"]) for cell in cells)
-    assert json.loads(saved)["metadata"].keys() <= json.loads((running.root / path).read_text())["metadata"].keys()
+    assert (
+        json.loads(saved)["metadata"].keys()
+        <= json.loads((running.root / path).read_text())["metadata"].keys()
+    )
 
 
 def test_badges_survive_reload_and_moves_and_leave_the_notebook_clean(running: Lab, page: Page) -> None:
@@ -201,16 +208,22 @@ def test_preview_run_what_changed_run_afresh_and_recording(running: Lab, page: P
 
     page.select(3)
     page.command("Run Afresh")
-    page.page.wait_for_function("() => /executed/.test(document.querySelectorAll('.jp-CodeCell')[3].querySelector('.provcrt-Badge').dataset.provcrt)")
+    page.page.wait_for_function(
+        "() => /executed/.test(document.querySelectorAll('.jp-CodeCell')[3].querySelector('.provcrt-Badge').dataset.provcrt)"
+    )
 
     page.command("Record and Replay Cells")
     page.page.wait_for_selector(".provcrt-Status :text('not recording')")
     page.select(2)
     page.page.keyboard.press("Control+Enter")
-    page.page.wait_for_function("() => /unrecorded/.test(document.querySelectorAll('.jp-CodeCell')[2].querySelector('.provcrt-Badge').dataset.provcrt)")
+    page.page.wait_for_function(
+        "() => /unrecorded/.test(document.querySelectorAll('.jp-CodeCell')[2].querySelector('.provcrt-Badge').dataset.provcrt)"
+    )
     assert "recording is off" in page.hint(2)
     page.command("Record and Replay Cells")
-    page.page.wait_for_function("() => !document.querySelector('.provcrt-Status').innerText.includes('not recording')")
+    page.page.wait_for_function(
+        "() => !document.querySelector('.provcrt-Status').innerText.includes('not recording')"
+    )
 
 
 def test_provenance_panel(running: Lab, page: Page) -> None:
@@ -267,7 +280,9 @@ def test_branch_from_a_cell(running: Lab, page: Page) -> None:
     page.cell(3).locator(".jp-InputPrompt").click(button="right")
     page.page.locator(".lm-Menu-item", has_text="Branch from This Cell").click()
     until = time.monotonic() + 20
-    while len(found := [f for f in (running.root / "branch").glob("*.ipynb") if f.name != "study.ipynb"]) == 0:
+    while (
+        len(found := [f for f in (running.root / "branch").glob("*.ipynb") if f.name != "study.ipynb"]) == 0
+    ):
         assert time.monotonic() < until
         page.page.wait_for_timeout(100)
     page.page.wait_for_selector(f".lm-DockPanel-tabBar .lm-mod-current:has-text('{found[0].name}')")
@@ -301,7 +316,9 @@ def test_experiments(running: Lab, page: Page) -> None:
     compared = page.page.locator(".provcrt-Compare")
     compared.locator("img").nth(1).wait_for()
     assert "3 of 3 cells differ" in compared.inner_text()
-    assert compared.locator("img").nth(0).get_attribute("src") != compared.locator("img").nth(1).get_attribute("src")
+    assert compared.locator("img").nth(0).get_attribute("src") != compared.locator("img").nth(
+        1
+    ).get_attribute("src")
 
     panel.locator("[data-row='e1']").click()
     panel.get_by_role("button", name="Rename").click()

@@ -20,7 +20,7 @@ sys.path.insert(0, str(NOTEBOOKS))
 
 import running  # noqa: E402
 
-NAMES = ("quickstart", "pipeline", "model")
+NAMES = ("quickstart", "pipeline", "model", "lesson/kmeans", "study/study")
 
 
 @pytest.mark.parametrize("name", NAMES)
