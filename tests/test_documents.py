@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,9 @@ from kernels import install_kernelspecs
 
 from provcrt_kernel.runtime.sandbox import problem
 
-SLOW = {"examples/study.md"}
+#: More than a minute; what it walks through is tested in `test_examples` as well.
+SLOW = ROOT / "docs" / "examples" / "study.md"
+PAGES = [pytest.param(page, marks=pytest.mark.sweep if page == SLOW else ()) for page in pages()]
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +23,7 @@ def specs(tmp_path_factory):
     return install_kernelspecs(tmp_path_factory.mktemp("prefix"))
 
 
-@pytest.mark.parametrize("page", pages(), ids=lambda page: str(page.relative_to(ROOT)))
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_what_a_page_tells_to_run_does_what_it_says(page, tmp_path, specs):
     found = blocks(page)
     if problem() is not None and any("repeat" in block.text for block in found if not block.not_run):
@@ -51,6 +54,23 @@ def test_the_documentation_builds_without_a_warning(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "html" / "index.html").exists()
+
+
+def test_what_was_measured_is_what_the_results_say():
+    done = subprocess.run(
+        [sys.executable, ROOT / "benchmarks" / "report.py", "--check"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_no_picture_or_page_that_is_linked_is_missing():
+    """Sphinx sees to the links within docs/; these are the pages that it does not build."""
+    for page in pages():
+        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.relative_to(ROOT)} links {target}"
 
 
 @pytest.mark.parametrize(
