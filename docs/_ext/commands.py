@@ -12,7 +12,7 @@ from sphinx.util.docutils import SphinxDirective
 
 from provcrt_kernel.cli import app
 
-WIDTH = 100  # columns
+WIDTH = 86  # columns
 
 
 def described(path: str, command: Any) -> Iterator[str]:
