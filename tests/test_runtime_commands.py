@@ -87,6 +87,18 @@ def test_what_a_run_leaves_in_a_cache_is_no_result(work):
 
 
 @needs_sandbox
+def test_who_looks_for_plugins_uses_no_package_by_that(work):
+    (work / "main.py").write_text(
+        "import msgspec\nfrom importlib.metadata import entry_points\nprint(len(entry_points()), msgspec.json.encode(1))\n"
+    )
+    done("exec", sys.executable, "main.py", cwd=work)
+    names = {line.partition("==")[0] for line in done("requirements", "e1", cwd=work).stdout.decode().split()}
+    assert "msgspec" in names
+    assert "pytest" not in names
+    assert b"reproduced" in done("repeat", "e1", "--strict", cwd=work).stderr
+
+
+@needs_sandbox
 def test_a_module_that_was_imported_from_its_compiled_copy_is_contained(work):
     """An import looks at the source and reads `__pycache__`: what is kept is the source."""
     (work / "helper.py").write_text("answer = 42\n")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 import stat
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ from provcrt_kernel.runtime.pack import packed
 from provcrt_kernel.store import Store
 from provcrt_kernel.trace import Access, Span
 
+#: What a package says of itself. Who looks for plug-ins reads that of all packages, and uses none of them by that.
+_METADATA = re.compile(r"\.(?:dist|egg)-info/")
 _SYSTEM = ("/usr/", "/bin/", "/sbin/", "/lib", "/etc/", "/opt/", "/var/lib/", "/nix/", "/gnu/")
 
 
@@ -115,7 +118,11 @@ class _Containing:
             if each.first is not None and each.first.kind in ("file", "link") and not each.written
         ]
         owned = owners(files)
-        used = {owned[each.path] for each in there if each.path in owned and (each.read or each.executed)}
+        used = {
+            owned[each.path]
+            for each in there
+            if each.path in owned and (each.read or each.executed) and not _METADATA.search(each.path)
+        }
         attempts = [self._pack(package) for package in sorted(used | set(further))]
         packs = [each for each in attempts if each is not None]
         whole = {each.package: number for number, each in enumerate(packs)}
