@@ -13,6 +13,8 @@ import re
 import stat
 from typing import TYPE_CHECKING, NamedTuple
 
+from provcrt_kernel.trace.paths import Seen
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
@@ -27,14 +29,14 @@ _MAPPED = "it is mapped for writing since before the span: whether it changed is
 
 class _Held(NamedTuple):
     path: bytes
-    seen: os.stat_result
+    seen: Seen
     position: int
     flags: int
     by: int
 
 
 class _Mapped(NamedTuple):
-    seen: os.stat_result
+    seen: Seen
     written: bool
     by: int
 
@@ -119,7 +121,7 @@ class Descriptors:
             if path in programs or path.startswith(_SYSTEM) or self._quiet(path):
                 continue
             try:
-                seen = os.stat(path)
+                seen = Seen.of(os.stat(path))
             except OSError:
                 continue  # removed: only this process can reach it
             if stat.S_ISREG(seen.st_mode):
@@ -144,7 +146,7 @@ class Descriptors:
                     path = os.readlink(folder + number)
                     if not path.startswith(b"/") or self._quiet(path):
                         continue
-                    seen = os.stat(folder + number)
+                    seen = Seen.of(os.stat(folder + number))
                     if not stat.S_ISREG(seen.st_mode) or (seen.st_dev, seen.st_ino) in self._inherited:
                         continue
                     idle.discard(number)
@@ -160,7 +162,7 @@ class Descriptors:
 def _report(ledger: Ledger, before: _Held, after: _Held | None) -> None:
     path = before.path.removesuffix(b" (deleted)")
     try:
-        now = after.seen if after is not None else os.stat(path)
+        now = after.seen if after is not None else Seen.of(os.stat(path))
     except OSError:
         now = None
     same = now is not None and (now.st_size, now.st_mtime_ns) == (

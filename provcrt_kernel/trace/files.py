@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from provcrt_kernel.trace import calls as c
 from provcrt_kernel.trace.ledger import Entry, Ledger, Look
-from provcrt_kernel.trace.paths import Resolver, look
+from provcrt_kernel.trace.paths import Resolver, Seen, look
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,7 +54,7 @@ class Files:
         self._resolver = Resolver(self._met, self.ledger.known)
         self._by = 0
 
-    def _met(self, path: bytes, seen: os.stat_result, target: bytes) -> None:
+    def _met(self, path: bytes, seen: Seen, target: bytes) -> None:
         self.ledger.link(path, seen, target, self._by)
 
     def _resolve(self, text: bytes, follow: bool, by: int, tid: int) -> tuple[bytes, Look, bool]:
@@ -82,7 +82,7 @@ class Files:
             return
         self.seen.add(key)
         try:
-            seen, names = os.lstat(path), os.listdir(path)
+            seen, names = Seen.of(os.lstat(path)), os.listdir(path)
         except OSError:
             return  # removed meanwhile: its own work
         self.ledger.names(path, seen, names, by)
@@ -110,9 +110,7 @@ class Files:
             self.seen.add(key)
         return entries
 
-    def _open_existing(
-        self, path: bytes, seen: os.stat_result, flags: int, exclusive: bool, by: int
-    ) -> list[Entry]:
+    def _open_existing(self, path: bytes, seen: Seen, flags: int, exclusive: bool, by: int) -> list[Entry]:
         kind = stat.S_IFMT(seen.st_mode)
         if flags & (os.O_PATH | os.O_DIRECTORY) or exclusive or kind in (stat.S_IFDIR, stat.S_IFLNK):
             self.ledger.state(path, seen, by)
@@ -223,9 +221,7 @@ class Files:
             self._forget()
         return waiting
 
-    def _renames(
-        self, old: bytes, seen: os.stat_result, new: bytes, there: Look, flags: int, by: int
-    ) -> bool:
+    def _renames(self, old: bytes, seen: Seen, new: bytes, there: Look, flags: int, by: int) -> bool:
         """Say whether a rename will change anything, as far as names decide it."""
         if not self._has_parent(new, by) or new == old or new.startswith(old + b"/"):
             return False
@@ -239,7 +235,7 @@ class Files:
             return False  # two names of one file
         return not stat.S_ISDIR(there.st_mode) or self._is_empty(new, by)
 
-    def _move(self, old: bytes, seen: os.stat_result, new: bytes, by: int, *, replaces: bool) -> list[Entry]:
+    def _move(self, old: bytes, seen: Seen, new: bytes, by: int, *, replaces: bool) -> list[Entry]:
         waiting: list[Entry] = []
         tree = _tree(old, seen)
         for path, moved in tree:
@@ -255,13 +251,13 @@ class Files:
         return waiting
 
 
-def _tree(path: bytes, seen: os.stat_result) -> list[tuple[bytes, os.stat_result]]:
+def _tree(path: bytes, seen: Seen) -> list[tuple[bytes, Seen]]:
     """Return a path and, where it is a directory, all below it."""
     found = [(path, seen)]
     if stat.S_ISDIR(seen.st_mode):
         with os.scandir(path) as entries:
             for entry in entries:
-                found += _tree(entry.path, entry.stat(follow_symlinks=False))
+                found += _tree(entry.path, Seen.of(entry.stat(follow_symlinks=False)))
     return found
 
 

@@ -17,12 +17,13 @@ import time
 from typing import TYPE_CHECKING
 
 from provcrt_kernel.store.digest import digest
+from provcrt_kernel.trace.paths import Seen
 from provcrt_kernel.trace.span import Access, Stat
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-Look = os.stat_result | None
+Look = Seen | None
 _GRAIN_NS = 20_000_000  # a file's clock ticks every 4 to 10 ms: younger stamps prove nothing
 
 _OTHER_NAMES = "it has other names (hard links), which change with it"
@@ -127,7 +128,7 @@ class Ledger:
         entry.asked += 1
         return entry.asked > 1
 
-    def link(self, path: bytes, seen: os.stat_result, target: bytes, by: int) -> None:
+    def link(self, path: bytes, seen: Seen, target: bytes, by: int) -> None:
         """Record a symbolic link that was met."""
         entry = self.entry(path, seen, by)
         if entry is not None and not entry.changed:
@@ -171,12 +172,12 @@ class Ledger:
         entry.listing = digest(b"\0".join(sorted(before)))
         entry.excepted = tuple(sorted(own))
 
-    def same(self, path: bytes, other: bytes, seen: os.stat_result) -> None:
+    def same(self, path: bytes, other: bytes, seen: Seen) -> None:
         """Note that two names are about to be one file (a hard link)."""
         names = self._names.setdefault((seen.st_dev, seen.st_ino), {})
         names[path] = names[other] = None
 
-    def change_others(self, path: bytes, seen: os.stat_result, by: int, *, maybe: bool = False) -> None:
+    def change_others(self, path: bytes, seen: Seen, by: int, *, maybe: bool = False) -> None:
         """Record that the other names of a file change with it, as far as the span has met them."""
         if seen.st_nlink < 2:
             return
@@ -315,7 +316,7 @@ def _access(entry: Entry, look: Callable[[bytes], Look]) -> Access | None:
     )
 
 
-def _untouched(entry: Entry, now: os.stat_result) -> bool:
+def _untouched(entry: Entry, now: Seen) -> bool:
     """Say whether a file that was opened for writing provably was not written."""
     first = entry.first
     return (

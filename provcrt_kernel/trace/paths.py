@@ -10,6 +10,8 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
+import msgspec
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -65,6 +67,31 @@ def _real(raw: bytes) -> bytes:
     return os.path.realpath(head or b"/") + b"/" + name + star if name else raw
 
 
+class Seen(msgspec.Struct, frozen=True, gc=False):
+    """What a look at a path tells, under the names that `os.stat_result` has for it, in a quarter of its memory."""
+
+    st_mode: int
+    st_ino: int
+    st_dev: int
+    st_nlink: int
+    st_size: int
+    st_mtime_ns: int
+    st_ctime_ns: int
+
+    @classmethod
+    def of(cls, raw: os.stat_result) -> Seen:
+        """Return what is needed of the result of a call."""
+        return cls(
+            raw.st_mode,
+            raw.st_ino,
+            raw.st_dev,
+            raw.st_nlink,
+            raw.st_size,
+            raw.st_mtime_ns,
+            raw.st_ctime_ns,
+        )
+
+
 class Resolver:
     """Resolves names within one span.
 
@@ -78,8 +105,8 @@ class Resolver:
 
     def __init__(
         self,
-        on_link: Callable[[bytes, os.stat_result, bytes], None],
-        known: Callable[[bytes], os.stat_result | None],
+        on_link: Callable[[bytes, Seen, bytes], None],
+        known: Callable[[bytes], Seen | None],
     ) -> None:
         self._on_link = on_link
         self._known = known
@@ -90,7 +117,7 @@ class Resolver:
         """Drop what was resolved: links or directories have changed."""
         self._directories = {b"": b""}
 
-    def resolve(self, text: bytes, follow: bool, tid: int) -> tuple[bytes, os.stat_result | None, bool]:
+    def resolve(self, text: bytes, follow: bool, tid: int) -> tuple[bytes, Seen | None, bool]:
         """Resolve an absolute name.
 
         Parameters
@@ -106,7 +133,7 @@ class Resolver:
         -------
         bytes
             The real path.
-        os.stat_result or None
+        Seen or None
             What is there, not followed; None where it is absent.
         bool
             Whether the answer holds for every task and may be cached by the name.
@@ -123,7 +150,7 @@ class Resolver:
             path, found = self._leaf(text, follow, tid, 0)
         return path, found, mark == self._through_proc
 
-    def _leaf(self, text: bytes, follow: bool, tid: int, depth: int) -> tuple[bytes, os.stat_result | None]:
+    def _leaf(self, text: bytes, follow: bool, tid: int, depth: int) -> tuple[bytes, Seen | None]:
         head, _, name = text.rpartition(b"/")
         if name in _DOTS:  # it can only be a directory
             path = self._directory(text, tid, depth) or b"/"
@@ -186,10 +213,10 @@ def _join(directory: bytes, target: bytes) -> bytes:
     return target if target.startswith(b"/") else directory + b"/" + target
 
 
-def look(path: bytes) -> os.stat_result | None:
+def look(path: bytes) -> Seen | None:
     """Return what `os.lstat` says of a path; None where nothing is there."""
     try:
-        return os.lstat(path)
+        return Seen.of(os.lstat(path))
     except OSError:
         return None
 

@@ -15,6 +15,8 @@ import msgspec
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from provcrt_kernel.trace.paths import Seen
+
 Kind = Literal["file", "dir", "link", "other"]
 
 
@@ -41,8 +43,8 @@ class Stat(msgspec.Struct, frozen=True, array_like=True):
     mode: int = 0
 
     @classmethod
-    def of(cls, raw: os.stat_result) -> Stat:
-        """Return the signature of what `os.lstat` returned."""
+    def of(cls, raw: Seen) -> Stat:
+        """Return the signature of what was seen."""
         mode = raw.st_mode
         if st.S_ISDIR(mode):
             return cls("dir")
