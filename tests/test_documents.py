@@ -13,9 +13,15 @@ from kernels import install_kernelspecs
 
 from provcrt_kernel.runtime.sandbox import problem
 
-#: More than a minute; what it walks through is tested in `test_examples` as well.
-SLOW = ROOT / "docs" / "examples" / "study.md"
-PAGES = [pytest.param(page, marks=pytest.mark.sweep if page == SLOW else ()) for page in pages()]
+
+def slow(page: Path) -> bool:
+    """Tell whether a page is left to the sweep."""
+    return page.is_relative_to(ROOT / "docs") and str(page.relative_to(ROOT / "docs")) in SLOW
+
+
+#: A quarter of a minute or more each; what they walk through is tested elsewhere, too.
+SLOW = {"examples/lesson.md", "examples/study.md", "howto/ci.md", "howto/share.md", "runtime.md"}
+PAGES = [pytest.param(page, marks=pytest.mark.sweep if slow(page) else ()) for page in pages()]
 
 
 @pytest.fixture(scope="module")
