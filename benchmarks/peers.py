@@ -358,7 +358,8 @@ def main() -> None:
                 try:
                     truth = measure(contender, place, arguments.rows, right, figures)
                 except Exception as error:
-                    missing[contender.name] = (str(error).strip().splitlines() or [repr(error)])[-1]
+                    told = re.sub(r"\x1b\[[0-9;]*m", "", str(error)).strip()
+                    missing[contender.name] = (told.splitlines() or [repr(error)])[-1]
                     print(f"{contender.name}: {missing[contender.name]}", flush=True)
                     chosen = [c for c in chosen if c is not contender]
                 else:

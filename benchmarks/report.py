@@ -35,6 +35,7 @@ PARTS = (
         "**Stale**: the answer was wrong, without a word.",
     ),
     ("state", "Keeping state", "24 cells with 420 MB of tables."),
+    ("runtime", "Containing and repeating a command", "k-means on 90,000 points, by `./main.sh 4`."),
     ("tracing", "Tracing", "What tracing costs, beside others that trace."),
     ("scale", "How it grows", "At several sizes; beside it what the machine allows."),
 )
@@ -113,16 +114,42 @@ def of_scale(result: Result) -> Iterator[str]:
 
 
 def of_tracing(result: Result) -> Iterator[str]:
-    """Whatever is in it, as it is."""
-    yield "```json"
-    yield json.dumps({key: value for key, value in result.items() if key != "machine"}, indent=1)[:4000]
-    yield "```"
+    """A line for each workload: CPU seconds without a tracer, and how many times as much each tracer takes."""
+    works = result["seconds"]
+    tracers = list(dict.fromkeys(name for by in works.values() for name in by if name != "none"))
+    rows = []
+    for work, by in works.items():
+        medians = {
+            name: statistics.median(cost["cpu"] for cost in costs) for name, costs in by.items() if costs
+        }
+        plain = medians["none"]
+        factors = [f"{medians[name] / plain:.2f} ×" if name in medians else "" for name in tracers]
+        rows.append((work, f"{number(plain)} s", *factors, str(len(by["none"]))))
+    yield from table(("CPU", "no tracer", *tracers, "n"), rows)
+
+
+def of_runtime(result: Result) -> Iterator[str]:
+    """A line for each way to run the command."""
+    rows = [
+        (
+            name,
+            f"{number(run['wall'])} s",
+            f"{run['wall x']:.2f} ×",
+            f"{number(run['cpu'])} s",
+            f"{run['cpu x']:.2f} ×",
+        )
+        for name, run in result["runs"].items()
+    ]
+    yield from table(("", "clock", "", "CPU", ""), rows)
+    yield ""
+    yield f"Kept for the first execution: {number(result['store MB'])} MB; for three more: {number(result['three more MB'])} MB."
 
 
 KINDS: dict[str, Callable[[Result], Iterator[str]]] = {
     "notebooks": of_notebooks,
     "peers": of_contenders,
     "state": of_contenders,
+    "runtime": of_runtime,
     "tracing": of_tracing,
     "scale": of_scale,
 }
@@ -146,11 +173,13 @@ def page(results: Mapping[str, Result]) -> str:
         if name not in results:
             lines += ["", f"Not measured yet: there is no `benchmarks/results/{name}.json`."]
             continue
-        machine = results[name]["machine"]
         lines += ["", *KINDS[name](results[name])]
+        if name == "notebooks" and "latency" in results:
+            lines += ["", *of_notebooks(results["latency"])]
         if (IMAGES / f"{name}.svg").exists():
             lines += ["", f"![{heading}](images/{name}.svg)"]
-        lines += ["", measured_on(machine)]
+        if "machine" in results[name]:
+            lines += ["", measured_on(results[name]["machine"])]
     return "\n".join(lines) + "\n"
 
 
@@ -183,7 +212,7 @@ def plot_peers(result: Result, path: Path) -> None:
             yticks=range(len(names)),
             yticklabels=names,
         )
-        axes.invert_yaxis()
+    rows[0].invert_yaxis()  # shared: plain ipykernel is the first from above
     save(shown, path)
 
 
@@ -234,11 +263,9 @@ def save(figure: Any, path: Path) -> None:
 
 def main() -> None:
     """Write or check the page."""
-    results = {
-        name: json.loads((RESULTS / f"{name}.json").read_text())
-        for name, _, _ in PARTS
-        if (RESULTS / f"{name}.json").exists()
-    }
+    names = [*(name for name, _, _ in PARTS), "latency"]
+    files = {name: RESULTS / f"{name}.json" for name in names}
+    results = {name: json.loads(file.read_text()) for name, file in files.items() if file.exists()}
     if "--check" in sys.argv:
         sys.exit(
             PAGE.read_text() != page(results)
