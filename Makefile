@@ -28,12 +28,32 @@ sandbox:
 	@command -v bwrap >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && \
 	    apt-get install -y -qq bubblewrap >/dev/null; } || echo "bubblewrap is missing: apt install bubblewrap"
 
-test: lint sandbox $(VENV)/dev  ## everything that must hold: lint, types, rooms, notebooks cold and warm, tests
+# The browser tests need Chromium, and node for what runs in it; what cannot be had is left out, and said at the end again.
+LAB := provcrt_kernel/labextension/package.json
+
+extension: $(LAB)  ## build the JupyterLab extension (needs node)
+
+$(LAB): extension/package-lock.json $(shell find extension/src extension/style extension/schema -type f)
+	@echo "building the JupyterLab extension"
+	@cd extension && { test -d node_modules && test node_modules -nt package-lock.json || npm ci --silent --no-audit --no-fund; } && \
+	    npm run --silent build:prod >build.log 2>&1 || { cat build.log; exit 1; }
+
+.PHONY: browser extension
+browser:
+	@command -v chromium >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && \
+	    apt-get install -y -qq chromium >/dev/null; } || true
+	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory extension && cd extension && npm run --silent lint && npm test --silent; fi
+
+LEFT_OUT = command -v chromium >/dev/null || echo "LEFT OUT: the browser tests, chromium is missing (apt install chromium)"; \
+    command -v npm >/dev/null || echo "LEFT OUT: the JupyterLab extension and all tests of it, npm is missing (install Node.js 20 or newer)"
+
+test: lint sandbox browser $(VENV)/dev  ## everything that must hold: lint, types, rooms, notebooks cold and warm, tests
 	@store=$$(mktemp -d) && trap 'rm -rf "$$store"' EXIT && for state in cold warm; do \
 	    echo "notebooks, $$state store" && \
 	    PROVCRT_STORE="$$store" $(BIN)/python -m pytest -q --nbval -p no:cacheprovider $(NOTEBOOKS) || exit 1; \
 	done
 	@$(BIN)/python -m pytest -q
+	@$(LEFT_OUT)
 
 lint: $(VENV)/dev  ## ruff, mypy, and who imports whom
 	@$(BIN)/ruff check
@@ -54,7 +74,7 @@ bench: $(VENV)/examples  ## measure what recording and replaying cost beside pla
 	@$(BIN)/python benchmarks/notebooks.py
 
 clean:  ## remove what was built, .venv included
-	rm -rf $(VENV) build dist notebooks/out .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) build dist provcrt_kernel/labextension extension/lib extension/node_modules notebooks/out .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # ensurepip is missing on Debian and Ubuntu without python3-venv; pip can then install itself from outside.

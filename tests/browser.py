@@ -144,18 +144,20 @@ class Page:
     def settled(self) -> None:
         """Wait until the visible notebook is drawn and its kernel is idle."""
         self.page.wait_for_selector(".jp-NotebookPanel:visible .jp-Cell")
+        # what is run before the page has a line to the kernel is dropped
         self.page.wait_for_function(
-            """() => [...document.querySelectorAll('.jp-NotebookPanel:not(.lm-mod-hidden) .jp-Notebook-ExecutionIndicator')]
-                    .some(x => x.dataset.status === 'idle')"""
+            "() => /\\| Idle/.test(document.querySelector('#jp-main-statusbar')?.innerText)"
         )
 
     def command(self, name: str) -> None:
         """Choose a command in the palette by its label."""
-        self.page.keyboard.press("Escape")
-        self.page.keyboard.press("Control+Shift+C")
-        box = self.page.locator(".lm-CommandPalette-input, .jp-ModalCommandPalette input").last
-        box.fill(name)
-        self.page.locator(".lm-CommandPalette-item:visible", has_text=name).first.click()
+        self.find(name).click()
+
+    def find(self, name: str) -> Any:
+        """The palette's first item for some words."""
+        self.menu("View", "Activate Command Palette")
+        self.page.locator("input.lm-CommandPalette-input:visible").fill(name)
+        return self.page.locator(".lm-CommandPalette-item:visible", has_text=name).first
 
     def menu(self, *labels: str) -> None:
         """Choose an item of the menu bar."""
@@ -178,7 +180,8 @@ class Page:
     def done(self) -> None:
         """Wait until no cell waits or runs and the kernel is idle."""
         self.page.wait_for_function(
-            """() => { const x = [...document.querySelectorAll('.jp-NotebookPanel:not(.lm-mod-hidden) .jp-CodeCell .jp-InputPrompt')];
+            """() => { const x = [...document.querySelectorAll(
+                    '.jp-NotebookPanel:not(.lm-mod-hidden) .jp-CodeCell .jp-InputPrompt')];
                     return x.length && x.every(e => /\\[\\d+\\]/.test(e.textContent)) }"""
         )
         self.settled()

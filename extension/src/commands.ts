@@ -116,7 +116,7 @@ function actions(context: ICommandContext): Record<string, IAction> {
           const cells = content.widgets.filter(
             widget => widget.model.type === 'code' && content.isSelectedOrActive(widget)
           );
-          current.link.afresh(cells.map(widget => widget.model.id));
+          await current.link.afresh(cells.map(widget => widget.model.id));
           await runCells(current, cells);
         }
       }

@@ -1,6 +1,6 @@
 /** One notebook's line to its kernel: the comm `provcrt`, opened anew whenever the kernel is. */
 import type { NotebookPanel } from '@jupyterlab/notebook';
-import type { Kernel } from '@jupyterlab/services';
+import { CommsOverSubshells, type Kernel } from '@jupyterlab/services';
 import type { JSONObject } from '@lumino/coreutils';
 import type { IDisposable } from '@lumino/disposable';
 import { type ISignal, Signal } from '@lumino/signaling';
@@ -23,6 +23,11 @@ export class KernelLink implements IDisposable {
   /** Told whenever `state` or `why` changed. */
   get changed(): ISignal<this, void> {
     return this._changed;
+  }
+
+  /** Told when the kernel is another one or was restarted. */
+  get forgotten(): ISignal<this, void> {
+    return this._forgotten;
   }
 
   get state(): ISessionState {
@@ -48,13 +53,13 @@ export class KernelLink implements IDisposable {
     return this._disposed;
   }
 
-  /** Let the next run of these cells ignore records. */
-  afresh(cells: string[]): void {
-    this.send({ type: 'afresh', cells });
+  /** Let the next run of these cells ignore records; settled when the kernel knows. */
+  async afresh(cells: string[]): Promise<void> {
+    await this.send({ type: 'afresh', cells })?.done;
   }
 
   record(on: boolean): void {
-    this.send({ type: 'recording', on });
+    void this.send({ type: 'recording', on });
   }
 
   /** What running all cells would do. Answered when the kernel is idle. */
@@ -70,7 +75,7 @@ export class KernelLink implements IDisposable {
       }));
     return new Promise((resolve, reject) => {
       this.waiting.set(request, { resolve, reject });
-      this.send({ type: 'preview', request, cells });
+      void this.send({ type: 'preview', request, cells });
     });
   }
 
@@ -108,17 +113,19 @@ export class KernelLink implements IDisposable {
   /** A restarted kernel knows nothing: neither its cells nor this comm. */
   private forget(): void {
     this.comm = null;
+    this.connecting = null;
     this.refused = false;
     this._state = NO_SESSION;
     this.fail('the kernel was restarted');
+    this._forgotten.emit();
     this._changed.emit();
   }
 
   private async connect(kernel: Kernel.IKernelConnection): Promise<void> {
-    this.connecting = true;
+    this.connecting = kernel;
     try {
       const info = await kernel.info;
-      if (this._disposed || kernel !== this.kernel || kernel.isDisposed) {
+      if (this._disposed || kernel !== this.connecting || kernel.isDisposed) {
         return;
       }
       if (info.implementation !== TARGET) {
@@ -126,6 +133,10 @@ export class KernelLink implements IDisposable {
         return;
       }
       const comm = kernel.createComm(TARGET);
+      // in a subshell's thread the kernel would answer beside a cell, which the cell's record would have to doubt;
+      // and an execution could overtake a message
+      (comm as { commsOverSubshells?: CommsOverSubshells }).commsOverSubshells =
+        CommsOverSubshells.Disabled;
       comm.onMsg = message => this.receive(message.content.data as unknown as Told);
       comm.onClose = () => {
         // a kernel that does not know the target closes it at once
@@ -142,7 +153,9 @@ export class KernelLink implements IDisposable {
     } catch (error) {
       console.warn('PROV-CRT: no line to the kernel', error);
     } finally {
-      this.connecting = false;
+      if (this.connecting === kernel) {
+        this.connecting = null;
+      }
       if (!this._disposed) {
         this._changed.emit();
       }
@@ -169,12 +182,12 @@ export class KernelLink implements IDisposable {
     }
   }
 
-  private send(message: PageMessage): void {
+  private send(message: PageMessage): Kernel.IShellFuture | null {
     if (this.comm && !this.comm.isDisposed) {
-      this.comm.send(message as unknown as JSONObject);
-    } else {
-      this.fail(this.why ?? 'the kernel is not there');
+      return this.comm.send(message as unknown as JSONObject);
     }
+    this.fail(this.why ?? 'the kernel is not there');
+    return null;
   }
 
   private watchOrder(): void {
@@ -185,7 +198,7 @@ export class KernelLink implements IDisposable {
     if (this.live) {
       const cells = Array.from(this.panel.content.model?.cells ?? []);
       const order = cells.filter(model => model.type === 'code').map(model => model.id);
-      this.send({ type: 'order', cells: order });
+      void this.send({ type: 'order', cells: order });
     }
   }
 
@@ -211,7 +224,8 @@ export class KernelLink implements IDisposable {
 
   private kernel: Kernel.IKernelConnection | null = null;
   private comm: Kernel.IComm | null = null;
-  private connecting = false;
+  /** The kernel whose info is awaited. */
+  private connecting: Kernel.IKernelConnection | null = null;
   private refused = false;
   private requests = 0;
   private readonly waiting = new Map<
@@ -221,4 +235,5 @@ export class KernelLink implements IDisposable {
   private _state: ISessionState = NO_SESSION;
   private _disposed = false;
   private readonly _changed = new Signal<this, void>(this);
+  private readonly _forgotten = new Signal<this, void>(this);
 }

@@ -55,12 +55,8 @@ export class Notebooks {
         this._changed.emit();
       }
     };
-    notebook.link.changed.connect(link => {
-      if (Object.keys(link.state.cells).length === 0) {
-        notebook.edits.clear();
-      }
-      tell();
-    });
+    notebook.link.forgotten.connect(() => notebook.edits.clear());
+    notebook.link.changed.connect(tell);
     notebook.edits.changed.connect(tell);
     panel.context.saveState.connect(tell);
     panel.context.pathChanged.connect(tell);

@@ -7,6 +7,7 @@ import json
 import shutil
 import sys
 import tempfile
+from importlib.util import find_spec
 from pathlib import Path
 
 NAME = "provcrt"
@@ -60,4 +61,18 @@ def main(argv: list[str]) -> int:
         )
         return 1
     print(f"PROV-CRT Python is installed in {where}")
+    if find_spec("jupyterlab") and not _in_lab():
+        print(
+            "JupyterLab has no PROV-CRT extension, it was not built: install Node.js 20, then provcrt-kernel again"
+        )
     return 0
+
+
+def _in_lab() -> bool:
+    """Whether JupyterLab's extension is where JupyterLab looks."""
+    from jupyter_core.paths import jupyter_path
+
+    return any(
+        Path(folder, "provcrt-jupyterlab", "package.json").exists()
+        for folder in jupyter_path("labextensions")
+    )

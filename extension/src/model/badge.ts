@@ -10,7 +10,7 @@ export interface IBadge {
   kind: 'replayed' | 'executed' | 'unrecorded';
   /** What holds besides, most urgent first. */
   marks: ('stale' | 'volatile' | 'recomputed')[];
-  /** A few characters for the gutter. */
+  /** A few characters for the gutter; none for what took no time worth telling. */
   brief: string;
   /** One line: what happened and why. */
   line: string;
@@ -70,7 +70,8 @@ export function badge(report: ICellReport, around: ICellCircumstances = {}): IBa
     );
   }
   details.push(...report.remarks);
-  const brief = briefDuration(kind === 'replayed' ? report.saved_seconds : report.seconds);
+  const figure = kind === 'replayed' ? report.saved_seconds : report.seconds;
+  const brief = figure < 0.0995 ? '' : briefDuration(figure);
   return { kind, marks, brief, line, details };
 }
 
@@ -86,11 +87,10 @@ function headline(kind: IBadge['kind'], report: ICellReport, cwd: string): strin
   }
 }
 
-/** Whether a cell's line is worth showing unasked: it says something that a first run does not. */
+/** Whether a cell's line is worth showing unasked: it says something that its shape and a first run do not. */
 export function worthALine(found: IBadge, report: ICellReport): boolean {
+  const news = !/^(first run|never ran|no record)/.test(report.reason);
   return (
-    found.marks.includes('stale') ||
-    found.kind !== 'executed' ||
-    !/^(first run|never ran|no record)/.test(report.reason)
+    found.marks.length > 0 || found.kind === 'unrecorded' || (found.kind === 'executed' && news)
   );
 }

@@ -22,11 +22,8 @@ export function duration(seconds: number): string {
   return minutes % 60 ? `${Math.floor(minutes / 60)} h ${minutes % 60} min` : `${minutes / 60} h`;
 }
 
-/** A duration in at most five characters, for the gutter. */
+/** A duration of a tenth of a second or more in at most four characters, for the gutter. */
 export function briefDuration(seconds: number): string {
-  if (seconds < 0.0995) {
-    return '<0.1s';
-  }
   if (seconds < 9.95) {
     return `${seconds.toFixed(1)}s`;
   }

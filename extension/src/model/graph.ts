@@ -37,6 +37,19 @@ const HEIGHT = 24;
 const LETTER = 7;
 const LONGEST = 22;
 
+/**
+ * What of a graph is worth drawing: no names of modules, and no files that the server does not serve unless they are asked for.
+ *
+ * Files elsewhere are mostly the system's, which every process looks at.
+ */
+export function worthDrawing(graph: IGraph, elsewhere: boolean): IGraph {
+  return {
+    ...graph,
+    variables: graph.variables.filter(variable => !variable.module),
+    files: graph.files.filter(file => elsewhere || file.path.contents !== null)
+  };
+}
+
 /** Where the nodes of a graph lie, from top to bottom; layers and crossings by dagre. */
 export function place(graph: IGraph): ILayout {
   const boxes = nodes(graph);
@@ -87,7 +100,7 @@ function nodes(graph: IGraph): Map<string, INode> {
   for (const file of graph.files) {
     add('file', file.id, file.name, `file ${file.path.path}`);
   }
-  for (const variable of graph.variables.filter(candidate => !candidate.module)) {
+  for (const variable of graph.variables) {
     add('variable', variable.id, variable.name, `variable ${variable.name}`);
   }
   return found;

@@ -3,9 +3,16 @@
  *
  * Moving sets one transform and asks React for nothing, so thousands of nodes move smoothly.
  */
-import React, { useEffect, useMemo, useRef } from 'react';
+import React, { useEffect, useMemo, useRef, useState } from 'react';
 import type { IGraph } from '../contract';
-import { type Direction, downstream, type INode, neighbour, place } from '../model/graph';
+import {
+  type Direction,
+  downstream,
+  type INode,
+  neighbour,
+  place,
+  worthDrawing
+} from '../model/graph';
 import { plural } from '../model/format';
 
 interface IGraphProps {
@@ -22,7 +29,9 @@ interface IView {
   scale: number;
 }
 
-export function GraphView({ graph, chosen, onChoose, onOpen }: IGraphProps): JSX.Element {
+export function GraphView({ graph: whole, chosen, onChoose, onOpen }: IGraphProps): JSX.Element {
+  const [elsewhere, setElsewhere] = useState(false);
+  const graph = useMemo(() => worthDrawing(whole, elsewhere), [whole, elsewhere]);
   const drawing = useMemo(() => place(graph), [graph]);
   const node = drawing.nodes.find(candidate => candidate.id === chosen) ?? null;
   const reached = useMemo(
@@ -144,6 +153,14 @@ export function GraphView({ graph, chosen, onChoose, onOpen }: IGraphProps): JSX
         <button type="button" onClick={fit} title="Show all (0)">
           Show all
         </button>
+        <label title="Files outside of the folder that Jupyter serves">
+          <input
+            type="checkbox"
+            checked={elsewhere}
+            onChange={event => setElsewhere(event.target.checked)}
+          />{' '}
+          files elsewhere
+        </label>
         <span className="provcrt-Legend">
           <i className="provcrt-mod-cell" /> cell <i className="provcrt-mod-file" /> file{' '}
           <i className="provcrt-mod-variable" /> variable

@@ -117,10 +117,10 @@ function CellProvenance({ notebook, notebooks, server, openFile }: IPart): JSX.E
       ))}
       {error && <p className="provcrt-Error">{error}</p>}
       {id === null && <p className="provcrt-Empty">It left no record.</p>}
-      {id !== null && found.value && (
+      {id !== null && found.value?.record === id && (
         <RecordView
           record={found.value}
-          past={past.value ?? []}
+          past={past.value?.some(entry => entry.record === id) ? past.value : []}
           diff={(before, after) => server.diff(before, after, path)}
           cwd={state.info?.cwd ?? '/'}
           openFile={openFile}

@@ -1,0 +1,83 @@
+import { expect, it } from 'vitest';
+import type { IGraph } from '../src/contract';
+import { downstream, neighbour, place, worthDrawing } from '../src/model/graph';
+
+const file = (name: string) => ({
+  id: `file:${name}`,
+  name,
+  path: { path: `/${name}`, contents: name }
+});
+const cell = (id: string) => ({ id: `cell:${id}`, title: id, record: id, seconds: 1 });
+const variable = (name: string, by: string, module = false) => ({
+  id: `variable:${name}@${by}`,
+  name,
+  cell: by,
+  module
+});
+
+const graph: IGraph = {
+  cells: [cell('load'), cell('fit'), cell('plot')],
+  files: [file('data.csv')],
+  variables: [variable('df', 'load'), variable('model', 'fit'), variable('np', 'load', true)],
+  edges: [
+    { from: 'file:data.csv', to: 'cell:load', kind: 'reads' },
+    { from: 'cell:load', to: 'variable:df@load', kind: 'writes' },
+    { from: 'cell:load', to: 'variable:np@load', kind: 'writes' },
+    { from: 'variable:df@load', to: 'cell:fit', kind: 'reads' },
+    { from: 'cell:fit', to: 'variable:model@fit', kind: 'writes' },
+    { from: 'variable:df@load', to: 'cell:plot', kind: 'reads' }
+  ]
+};
+
+it('leaves out modules, and files elsewhere unless they are asked for', () => {
+  const lib = { id: 'file:/lib', name: 'lib', path: { path: '/lib', contents: null } };
+  const more = { ...graph, files: [...graph.files, lib] };
+  expect(worthDrawing(more, false).files).toEqual(graph.files);
+  expect(worthDrawing(more, true).files).toContain(lib);
+  expect(worthDrawing(more, false).variables.map(found => found.name)).toEqual(['df', 'model']);
+});
+
+it('lays inputs above what reads them, without overlaps', () => {
+  const { nodes, edges, width, height } = place(worthDrawing(graph, false));
+  const at = new Map(nodes.map(node => [node.id, node]));
+  for (const edge of edges) {
+    expect(at.get(edge.from)!.y).toBeLessThan(at.get(edge.to)!.y);
+    expect(edge.path).toMatch(/^M[-\d ]+/);
+  }
+  for (const a of nodes) {
+    expect(a.x + a.width / 2).toBeLessThanOrEqual(width);
+    expect(a.y + a.height / 2).toBeLessThanOrEqual(height);
+    for (const b of nodes) {
+      const apart =
+        Math.abs(a.x - b.x) >= (a.width + b.width) / 2 ||
+        Math.abs(a.y - b.y) >= (a.height + b.height) / 2;
+      expect(a === b || apart).toBe(true);
+    }
+  }
+});
+
+it('knows what a change may re-run', () => {
+  expect([...downstream(graph, 'file:data.csv')].filter(id => id.startsWith('cell:'))).toEqual([
+    'cell:load',
+    'cell:fit',
+    'cell:plot'
+  ]);
+  expect([...downstream(graph, 'variable:model@fit')]).toEqual(['variable:model@fit']);
+});
+
+it('goes by arrow keys to what lies there', () => {
+  const { nodes } = place(graph);
+  const from = nodes.find(node => node.id === 'file:data.csv')!;
+  expect(neighbour(nodes, from, 'ArrowDown')?.id).toBe('cell:load');
+  expect(neighbour(nodes, from, 'ArrowUp')).toBeUndefined();
+});
+
+it('lays out a graph with cycles and edges to nowhere', () => {
+  const odd = {
+    ...graph,
+    edges: [...graph.edges, { from: 'cell:fit', to: 'file:data.csv', kind: 'writes' as const }]
+  };
+  odd.edges.push({ from: 'cell:fit', to: 'file:gone', kind: 'writes' });
+  expect(place(odd).edges).toHaveLength(7);
+  expect(place({ cells: [], files: [], variables: [], edges: [] }).nodes).toEqual([]);
+});
