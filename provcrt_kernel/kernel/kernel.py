@@ -7,12 +7,14 @@ would under plain ipykernel, and a line on stderr says what is off.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import os
 import platform
 import random
 import sys
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 import ipykernel
@@ -118,6 +120,7 @@ class ProvcrtKernel(IPythonKernel):  # type: ignore[misc]
                 namespace,
                 hidden,
                 self._run_again,
+                quiet=self._quiet,
                 beside=beside,
                 thrifty=self.cost_policy == "on",
             )
@@ -391,20 +394,25 @@ class ProvcrtKernel(IPythonKernel):  # type: ignore[misc]
 
     def _run_again(self, record: Record) -> bool:
         """Run a record's cell for its state alone; whether it ended as it did then."""
+        with self._quiet(), self._standing.kept(text := self._standing.text(record)):
+            result = self.shell.run_cell(text, store_history=False, silent=True)
+        error = result.error_before_exec or result.error_in_exec
+        if isinstance(error, KeyboardInterrupt):
+            raise error
+        return (type(error).__name__ if error is not None else None) == (
+            record.error[0] if record.error else None
+        )
+
+    @contextlib.contextmanager
+    def _quiet(self) -> Iterator[None]:
+        """Nothing that is written or displayed is sent."""
         self._flush()
-        self.session.muted = True
+        before, self.session.muted = self.session.muted, True
         try:
-            with self._standing.kept(text := self._standing.text(record)):
-                result = self.shell.run_cell(text, store_history=False, silent=True)
-            error = result.error_before_exec or result.error_in_exec
-            if isinstance(error, KeyboardInterrupt):
-                raise error
-            return (type(error).__name__ if error is not None else None) == (
-                record.error[0] if record.error else None
-            )
+            yield
         finally:
             self._flush()
-            self.session.muted = False
+            self.session.muted = before
 
     # -- what Jupyter asks besides ------------------------------------------------------------------------------------
 

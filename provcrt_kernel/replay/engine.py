@@ -19,6 +19,7 @@ import os
 import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
 import msgspec
@@ -101,6 +102,7 @@ class Engine:
         hidden: Mapping[str, object],
         run: Callable[[Record], bool],
         *,
+        quiet: Callable[[], AbstractContextManager[None]] = nullcontext,
         beside: Looker | None = None,
         thrifty: bool = True,
     ) -> None:
@@ -121,7 +123,7 @@ class Engine:
         self.lookup = Lookup(store, self.slots, self.files, self._maker_count)
         self.pace = Pace()
         self.world = World(self.files, self.history)
-        self.recompute = Recompute(self.slots, self.history, self.world, self.ambience, namespace, run)
+        self.recompute = Recompute(self.slots, self.history, self.world, self.ambience, namespace, run, quiet)
         self.rebuild = Rebuild(
             store, self.slots, self.history, self.ambience, namespace, self.recompute, self.pace
         )
@@ -249,7 +251,7 @@ class Engine:
                 os.environ.pop(variable, None)
             else:
                 os.environ[variable] = value
-        self.rebuild.defer_import(record)
+        self.rebuild.defer_import(record, index)
         if record.pinned:
             self.rebuild.pin(index)
         if record.result is not None:

@@ -9,6 +9,7 @@ folder each imported name was found, and that no earlier folder has one now.
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import os
 import stat
@@ -276,6 +277,8 @@ class Files:
         except (FileNotFoundError, NotADirectoryError):
             return None if known.kind == "absent" else f"{_short(path)} is gone"
         except OSError as error:
+            if error.errno == errno.ENAMETOOLONG and known.kind == "absent":
+                return None  # text that a library took for the name of a file, perhaps
             return f"{_short(path)} cannot be looked at: {error.strerror}"
         if known.kind == "absent":
             return None if known.tolerant and stat.S_ISDIR(status.st_mode) else f"{_short(path)} is there now"

@@ -8,10 +8,12 @@ way is had.
 from __future__ import annotations
 
 import contextlib
+import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
+from provcrt_kernel.provenance.packages import is_library
 from provcrt_kernel.replay.history import History
 from provcrt_kernel.replay.pace import Pace
 from provcrt_kernel.replay.plan import Plan, Source, make_plan
@@ -84,7 +86,8 @@ class Rebuild:
     pace: Pace
     _recomputed: list[int] = field(default_factory=list)
     _have: dict[tuple[tuple[str, ...], str], dict[str, object]] = field(default_factory=dict)
-    _imports: dict[str, str] = field(default_factory=dict)
+    #: Dotted name → folder, and the execution that imported it.
+    _imports: dict[str, tuple[str, int]] = field(default_factory=dict)
     pins: list[int] = field(default_factory=list)
     #: Snapshots that could not be loaded.
     _lost: set[str] = field(default_factory=set)
@@ -92,10 +95,10 @@ class Rebuild:
     _impossible: dict[int, str] = field(default_factory=dict)
     _missed: dict[int, int] = field(default_factory=dict)
 
-    def defer_import(self, record: Record) -> None:
-        """A replayed cell imported modules, and found them where the record says."""
+    def defer_import(self, record: Record, index: int) -> None:
+        """A replayed execution imported modules, and found them where the record says."""
         for name in record.imports:
-            self._imports.setdefault(name, record.resolved.get(name.partition(".")[0], ""))
+            self._imports.setdefault(name, (record.resolved.get(name.partition(".")[0], ""), index))
 
     def pin(self, index: int) -> None:
         """A replayed execution has effects that only running it again brings back; it does before the next miss."""
@@ -387,12 +390,24 @@ class Rebuild:
                 self.slots.load(member)
 
     def _import(self) -> None:
-        if self._imports:
-            import_again(self._imports)
-            self._imports.clear()
+        missing = {name: how for name, how in self._imports.items() if name not in sys.modules}
+        with self.recompute.quiet() if missing else contextlib.nullcontext():
+            for name, (folder, index) in missing.items():
+                with self._as_imported(folder, index):
+                    import_again({name: folder})
+        self._imports.clear()
         quiet = ("~package:", MODULE, "~effects")
         for name in self.slots.deferred(n for n in list(self.slots) if n.startswith(quiet)):
             self.slots.load(name)
+
+    @contextlib.contextmanager
+    def _as_imported(self, folder: str, index: int) -> Iterator[None]:
+        """A local module is what it was when it was imported; later cells may have changed its file."""
+        with contextlib.ExitStack() as around:
+            if folder and not is_library(f"{folder}/"):
+                with contextlib.suppress(Unlike, OSError):
+                    around.enter_context(self.recompute.world.then(index))
+            yield
 
     def _restore_ambient(self, names: Iterable[str]) -> None:
         wanted = {*names, *(n for n in self.slots if self.ambience.light(n))}

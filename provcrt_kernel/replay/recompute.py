@@ -8,6 +8,7 @@ is checked.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
 from provcrt_kernel.replay.history import History
@@ -28,6 +29,8 @@ class Recompute:
     ----------
     run
         Runs a cell's text in the namespace without showing anything; returns whether it ended as `Record.error` says.
+    quiet
+        A block in which nothing is shown.
     changed
         Variables that came out different; whoever reports them clears it.
     """
@@ -38,6 +41,7 @@ class Recompute:
     ambience: Ambience
     namespace: dict[str, object]
     run: Callable[[Record], bool]
+    quiet: Callable[[], AbstractContextManager[None]] = nullcontext
     changed: list[str] = field(default_factory=list)
 
     def again(self, index: int, inputs: Mapping[str, object]) -> dict[str, object]:

@@ -14,6 +14,7 @@ import select
 import shutil
 import signal
 import socket
+import sys
 import traceback
 from typing import TYPE_CHECKING, Any
 
@@ -57,6 +58,7 @@ class House:
     def run(self) -> int:
         """Serve until K has ended and nothing traced is left."""
         os.setsid()
+        sys.setrecursionlimit(5000)  # a name of PATH_MAX bytes has up to 2048 directories
         for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(ignored, signal.SIG_IGN)
         self._waker = waker = Waker(signal.SIGCHLD)

@@ -821,3 +821,24 @@ x = 1
     skip="set",
     telling=True,
 )
+
+case(
+    "a local module that says something, imported again",
+    13,
+    """
+# %% write
+from pathlib import Path
+Path('talking.py').write_text("print('hello from the module')\\nSIZE = 1\\n")
+# %% import
+import this, talking
+# %% change
+Path('talking.py').write_text("print('changed')\\nSIZE = 2\\n")
+# %% use
+x = 1
+""",
+    sets(use="x = talking.SIZE\nprint(x)"),
+    "x; talking.SIZE",
+    rerun="use",
+    skip="write import change",
+    telling=True,
+)

@@ -997,3 +997,20 @@ print(open('n.txt').read())
     rerun="c",
     skip="a",
 )
+
+case(
+    "a text that is taken for a file's name",
+    4,
+    """
+# %% show
+from IPython.display import SVG
+picture = SVG('<svg xmlns="http://www.w3.org/2000/svg">' + '<g></g>' * 800 + '</svg>')
+picture
+# %% ask
+import os
+os.path.exists('x' * 300), os.path.exists('y/' * 3000)
+""",
+    same,
+    skip="show ask",
+    telling=True,
+)
