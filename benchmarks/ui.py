@@ -15,6 +15,7 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -129,18 +130,18 @@ def many_executions() -> dict[str, Any]:
     return {"project": {"root": "", "name": "study"}, "executions": executions, "branches": []}
 
 
+def _fulfil(answer: dict[str, Any]) -> Callable[[Any], None]:
+    text = json.dumps(answer)
+    return lambda route: route.fulfill(body=text, content_type="application/json")
+
+
 def panels(browser: Any, running: Lab) -> dict[str, float]:
     """Milliseconds and frames of the panels, once."""
     window = browser.new_page(viewport={"width": 1400, "height": 900})
     window.set_default_timeout(120_000)
     answers = {"**/provcrt/api/graph*": large_graph(), "**/provcrt/api/executions?*": many_executions()}
     for url, answer in answers.items():
-        window.route(
-            url,
-            lambda route, answer=answer: route.fulfill(
-                body=json.dumps(answer), content_type="application/json"
-            ),
-        )
+        window.route(url, _fulfil(answer))
     page = Page(window, running)
     page.open("long.ipynb")
     window.wait_for_selector(".provcrt-Badge")

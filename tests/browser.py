@@ -170,6 +170,13 @@ class Page:
         self.menu("Run", "Run All Cells")
         self.done()
 
+    def restart_only(self) -> None:
+        """Restart the kernel and wait until it is idle."""
+        self.menu("Kernel", "Restart Kernel…")
+        self.page.click("button.jp-mod-accept")
+        self.page.wait_for_timeout(2000)
+        self.settled()
+
     def restart(self) -> None:
         """Restart the kernel and run all cells."""
         self.menu("Kernel", "Restart Kernel and Run All Cells…")
