@@ -42,7 +42,7 @@ EDITED = 6  # the cell that is edited: one in the last third
 
 CELLS = (
     "import numpy as np\nimport pandas as pd",
-    "SEED, RESAMPLES = 7, 150",
+    "SEED, RESAMPLES = 7, 1000",
     'table = pd.DataFrame(np.load("table.npy"), columns=[f"c{i}" for i in range(8)])',
     "normal = (table - table.mean()) / table.std()",
     "random = np.random.default_rng(SEED)\n"
@@ -58,7 +58,7 @@ JOBLIB = """import joblib
 import numpy as np
 import pandas as pd
 memory = joblib.Memory("cache", verbose=0)
-SEED, RESAMPLES = 7, 150
+SEED, RESAMPLES = 7, 1000
 
 @memory.cache
 def read():
