@@ -56,6 +56,8 @@ class Running:
         The co-variable of each variable it can reach, with its joint version.
     lineage
         Prefix of the lineage versions that this execution makes.
+    descriptors
+        Those that were open, of a cell that may open some by number.
     """
 
     source: Source
@@ -75,6 +77,7 @@ class Running:
     ambient: Values
     environ: dict[str, str]
     threads: set[int | None]
+    descriptors: set[int] | None
     started: float = 0.0
 
 

@@ -48,7 +48,7 @@ from provcrt_kernel.session.keep import bring_back
 from provcrt_kernel.session.modules import MODULE, Modules
 from provcrt_kernel.session.observe import Change, is_variable, observe, variables
 from provcrt_kernel.session.slots import ABSENT, ANY, Slots, State, ambient
-from provcrt_kernel.session.source import Source
+from provcrt_kernel.session.source import Source, annotates
 from provcrt_kernel.session.texts import TextReads
 from provcrt_kernel.store import Store, StoreError
 from provcrt_kernel.store.digest import digest
@@ -300,15 +300,26 @@ class Engine:
         if source.last_error and self._last_error is not None:
             self.rebuild.pin(self._last_error)
             self._last_error = None
+        if source.annotations:
+            for index in range(len(self.history)):
+                record = self.history[index].record
+                if record is not None and self.history[index].status == "replayed" and annotates(record.text):
+                    self.rebuild.pin(index)
         # what imports a module that was edited since shall get it as it is now; who holds the old one keeps it
         local = {n.partition(".")[0] for n in self.modules.local()}
         if "reload" not in source.attributes and local & {n.partition(".")[0] for n in source.imports}:
             for name in self.modules.unload_changed():
                 self.slots.drop(MODULE + name)
         names = reach(self.slots, source)
+        # what cannot be stored may do something when it is let go of
+        names |= {n for n in self.slots.deferred(source.certain) if self.slots.lasting(n)}
         # a class may be changed through what was made with it, and what was made with it changes with the class
         classes = {k for n in names if (slot := self.slots.get(n)) for k in slot.state.kin}
         names |= classes | set(self.slots.kin(names | classes))
+        if (
+            "sys.modules" in source.chains
+        ):  # what it takes out of there, functions that come back would import anew
+            names |= set(self.slots.names())
         packages = packages_of(self.slots, names, source)
         simple = not (source.reads or source.imports or source.magics or source.wildcard)
         simple &= not self.rebuild.pinned  # how a result is shown may be one of the effects

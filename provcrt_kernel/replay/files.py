@@ -41,6 +41,19 @@ _DISTRIBUTIONS = (b".dist-info", b".egg-info", b".egg")
 _SYSTEM = ("/usr/", "/lib/", "/lib64/", "/lib32/", "/bin/", "/sbin/", "/nix/store/")
 
 
+def _without_own(paths: list[FileInput]) -> list[FileInput]:
+    """Without what is absent because its folder was: one that was absent, and would not have been taken as it is."""
+    absent = {i.path for i in paths if i.kind == "absent" and not i.tolerant}
+
+    def own(path: str) -> bool:
+        while (path := os.path.dirname(path)) not in ("", "/"):
+            if path in absent:
+                return True
+        return False
+
+    return [i for i in paths if i.kind != "absent" or not own(i.path)] if len(absent) > 1 else paths
+
+
 def noise() -> tuple[str, ...]:
     """Paths that are nobody's input: caches that programs rebuild, and what Jupyter and IPython keep for themselves."""
     home = os.path.expanduser("~")
@@ -166,6 +179,7 @@ class Files:
                 paths.append(found)
                 if access.before_file is not None and access.read:
                     kept += self._keep_before(access.before_file)
+        paths = _without_own(paths)
         looks = [(path, *look) for path, look in sorted(library.items())]
         blob = self._store.put(msgspec.msgpack.encode(looks)) if looks else None
         return Inputs(tuple(paths), blob, _resolve(audit.imported), tuple(problems), tuple(kept))

@@ -62,6 +62,8 @@ class Lookup:
             return Decision(None, "does not parse")
         if source.earlier:
             return Decision(None, "uses earlier results")
+        if source.annotations:
+            return Decision(None, "uses the notebook's annotations")
         if source.last_error:
             return Decision(None, "uses the last error")
         again = set(ran)

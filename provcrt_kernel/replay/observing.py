@@ -9,10 +9,12 @@ look    the span is drained: what changed, what it used that cannot be repeated,
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
+import sys
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from stat import S_ISREG
 
 import msgspec
@@ -23,7 +25,7 @@ from provcrt_kernel.session import entropy
 from provcrt_kernel.session.ambience import Values
 from provcrt_kernel.session.classes import register_live
 from provcrt_kernel.session.codes import LINES, SEEDS
-from provcrt_kernel.session.effects import changed, hidden_effects, owner, watched
+from provcrt_kernel.session.effects import changed, hidden_effects, holds_owned, owner, watched
 from provcrt_kernel.session.modules import MODULE, top_level_names
 from provcrt_kernel.session.observe import Change, observe, variables
 from provcrt_kernel.session.slots import ANY, OWNED, Slots, State
@@ -37,6 +39,40 @@ _LIBRARY_CHILDREN = ("resource_tracker", "semaphore_tracker", "loky", "multiproc
 EFFECTS = "~effects of earlier cells"
 #: The slot of all texts in which code of this session stands.
 TEXTS_READ = "~text of earlier cells"
+
+
+def _streams_of(namespace: Mapping[str, object]) -> list[str]:
+    """Variables that stand in for the kernel's streams, or that logging writes to: any cell may do so, and name none."""
+    streams: list[object] = [
+        s for s in (sys.stdout, sys.stderr) if not type(s).__module__.startswith("ipykernel.")
+    ]
+    if logging := sys.modules.get("logging"):
+        for reference in list(logging._handlerList):
+            handler = reference()
+            streams += [h for h in (handler, getattr(handler, "stream", None)) if h is not None]
+    ids = {*map(id, streams), *(id(type(s)) for s in streams)}
+    return [n for n, v in list(namespace.items()) if id(v) in ids]
+
+
+def _descriptors() -> set[int]:
+    return set(map(int, os.listdir("/proc/self/fd")))
+
+
+def _numbered(change: Change, running: Running, opened: set[int], namespace: Mapping[str, object]) -> Change:
+    """Numbers of descriptors that the cell left open mean something in this process only."""
+
+    def stands_for(value: object) -> bool:
+        if isinstance(value, list | tuple):
+            return any(map(stands_for, value))
+        return type(value) is int and value in opened
+
+    states = {
+        n: msgspec.structs.replace(s, version=f"{running.lineage}:{n}", opaque="open descriptor")
+        if stands_for(namespace[n])
+        else s
+        for n, s in change.states.items()
+    }
+    return dataclasses.replace(change, states=states)
 
 
 class Observer:
@@ -63,7 +99,7 @@ class Observer:
             Ambient state, if it is known already.
         """
         tools, slots = self._tools, self._tools.slots
-        reached = reach(slots, source)
+        reached = reach(slots, source) | slots.reach(_streams_of(tools.namespace))
         everything = source.wildcard
         if everything is None and ANY in slots.reach(source.reads):
             everything = "its functions may read any name"
@@ -89,11 +125,12 @@ class Observer:
             ambient_versions={n: slots.version(n) for n in values},
             shares={n: (slots.group(n), s.state.joint or "") for n in names if (s := slots.get(n))},
             identities=variables(tools.namespace, tools.hidden),
-            watched=watched(source, tools.namespace),
+            watched=watched(source, tools.namespace, reached),
             replaced={n: slots.version(n) for n in source.certain - names},
             ambient=values,
             environ=tools.environ.snapshot(),
             threads={t.ident for t in threading.enumerate()},
+            descriptors=_descriptors() if entropy.opens_descriptors(source) else None,
         )
         tools.audit.clear()
         tools.draws.clear()
@@ -120,6 +157,8 @@ class Observer:
             for name in running.replaced.keys() & tools.namespace.keys():
                 running.identities.pop(name, None)
         change = self._owned(self._observe(running, everything), running)
+        if running.descriptors is not None:
+            change = _numbered(change, running, _descriptors() - running.descriptors, tools.namespace)
         arrived = tools.modules.arrivals()
         clock = tools.slots.union(running.reached, "clock")
         clock |= {c for s in change.states.values() for c in s.clock}
@@ -133,7 +172,7 @@ class Observer:
         left = (change.states, change.deleted, moved, outcome.shown)
         visible = any(left) or any(a.written or a.removed for a in span.accesses)
         pinned += changed(running.watched)
-        pinned += hidden_effects(source, tools.namespace, explained, visible=visible)
+        pinned += hidden_effects(source, tools.namespace, explained, running.reached, visible=visible)
         left_behind = [n for n in span.late if not any(c in n for c in _LIBRARY_CHILDREN)]
         problems = [*outcome.unrepeatable, *self._unknown(span, source)]
         problems += [f"{n} still runs" for n in left_behind]
@@ -228,7 +267,9 @@ class Observer:
             value = tools.namespace[name]
             old = tools.slots.get(name)
             why = (old.state.opaque if old and running.identities.get(name) == id(value) else None) or ""
-            if module := owner(value, running.source, tools.namespace):
+            if module := owner(value, running.source, tools.namespace) or holds_owned(
+                value, running.source, tools.namespace
+            ):
                 why = f"{OWNED}{module}"
             if why.startswith(OWNED):
                 states[name] = msgspec.structs.replace(state, opaque=why)

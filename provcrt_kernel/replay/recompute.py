@@ -56,14 +56,14 @@ class Recompute:
         """
         record = self.history[index].record
         assert record is not None
-        names = {n for n in (*record.reads, *record.writes, *record.deletes, *inputs) if not ambient(n)}
+        names = {n for n in (*record.reads, *record.writes, *record.deletes, *inputs) if _variable(n)}
         saved = {n: self.namespace.get(n, _MISSING) for n in names}
         same, made = False, dict[str, object]()
         with self.world.then(index):
             try:
                 self.namespace.update(inputs)
                 for name, version in record.reads.items():
-                    if version == "" and not ambient(name):
+                    if version == "" and _variable(name):
                         self.namespace.pop(name, None)
                 self._enter_ambient(record, index)
                 same = self.run(record)
@@ -124,3 +124,8 @@ class Recompute:
             )
             self.namespace[name] = made[name]
             self.slots.set(name, fresh, live=True, maker=index)
+
+
+def _variable(name: str) -> bool:
+    """Whether a name is one of the notebook's variables: neither a slot outside of the namespace nor Python's own."""
+    return not ambient(name) and not (name.startswith("__") and name.endswith("__"))

@@ -149,6 +149,8 @@ class Recording:
             raise Refused("it uses earlier results")
         if running.source.last_error:
             raise Refused("it uses the last error")
+        if running.source.annotations:
+            raise Refused("it uses the notebook's annotations")
         for name in _AROUND_CELLS:
             slot = self._tools.slots.get(name)
             state = seen.moved.get(name) or (slot.state if slot else None)

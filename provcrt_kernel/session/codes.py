@@ -20,7 +20,16 @@ WILDCARD = frozenset(
     (
         *("get_ipython", "user_ns", "run_line_magic", "run_cell_magic", "run_cell"),
         *("_getframe", "currentframe", "f_globals", "f_locals", "f_back", "__globals__", "__main__"),
-        *("get_objects", "get_referrers", "query", "sql", "dmatrix", "dmatrices", "from_formula"),
+        *(
+            "get_objects",
+            "get_referrers",
+            "__subclasses__",
+            "query",
+            "sql",
+            "dmatrix",
+            "dmatrices",
+            "from_formula",
+        ),
     )
 )
 """Names with which code reaches any global: introspection, and libraries that read their caller's frame."""

@@ -14,6 +14,7 @@ import sys
 import types
 from collections.abc import Iterable, Mapping
 
+from provcrt_kernel.session.names import code_names
 from provcrt_kernel.session.objects import constant_of
 from provcrt_kernel.session.source import Source
 
@@ -51,25 +52,69 @@ _KEPT = frozenset(
     "numpy pandas matplotlib sklearn scipy seaborn torch plotly IPython PIL tqdm".split()
 )
 
+#: Those of them whose functions others replace for a test or a trick.
+_PATCHED = frozenset("random os re numpy pandas matplotlib sklearn scipy seaborn torch".split())
+_CODE = (types.FunctionType, types.BuiltinFunctionType)
+#: Longer lists are not looked through for modules.
+_SHORT = 50
+
 Signature = dict[str, tuple[int, ...]]
 
 
-def watched(source: Source, namespace: Mapping[str, object]) -> dict[str, tuple[object, Signature]]:
+def watched(
+    source: Source, namespace: Mapping[str, object], reached: Iterable[str] = ()
+) -> dict[str, tuple[object, Signature]]:
     """Modules and library classes that a cell names, with a shallow signature of what they hold.
 
     Compare with `changed` after the cell. A change deeper inside is not seen.
+
+    Parameters
+    ----------
+    reached
+        Names that the cell's functions can reach: the modules among their values count, and what those have loaded.
     """
     found: dict[str, tuple[object, Signature]] = {}
+
+    def watch(holder: object) -> None:
+        name = _full_name(holder)
+        if name is not None and name not in found:
+            top = name.partition(".")[0]
+            if top not in _KEPT:
+                found[name] = (holder, _signature(holder))
+            elif top in _PATCHED:
+                found[name] = (holder, _functions(holder))
+
+    for module in _modules_among(namespace, reached):
+        watch(module)
+        top = module.__name__.partition(".")[0]
+        for part in list(vars(module).values()) if top not in _KEPT else ():
+            if type(part) is types.ModuleType and part.__name__.startswith(f"{module.__name__}."):
+                watch(part)
     for chain in source.chains | source.reads:
         step: object = namespace.get(chain.partition(".")[0])
         for part in [*chain.split(".")[1:], ""]:
             name = _full_name(step)
             if name is None or (isinstance(step, type) and step.__module__ == "builtins"):
                 break
-            if name.partition(".")[0] not in _KEPT and name not in found:
-                found[name] = (step, _signature(step))
+            watch(step)
             step = vars(step).get(part)
     return found
+
+
+def _modules_among(namespace: Mapping[str, object], names: Iterable[str]) -> Iterable[types.ModuleType]:
+    """Modules that names are bound to, that a short list or dict of theirs holds, or that functions import by these names."""
+    for name in names:
+        value = namespace[name] if name in namespace else sys.modules.get(name)
+        if type(value) in (list, tuple, dict) and len(value) < _SHORT:  # type: ignore[arg-type]
+            held = value.values() if isinstance(value, dict) else value
+            yield from (v for v in held if type(v) is types.ModuleType)  # type: ignore[attr-defined]
+        elif type(value) is types.ModuleType and value.__dict__ is not namespace:
+            yield value
+
+
+def _functions(holder: object) -> Signature:
+    """Signature of a module's or class's functions: others may take their places, its caches come and go."""
+    return {n: (id(v),) for n, v in list(vars(holder).items()) if type(v) in _CODE}
 
 
 def _signature(holder: object) -> Signature:
@@ -94,10 +139,14 @@ def changed(before: Mapping[str, tuple[object, Signature]]) -> list[str]:
     """What is different now in watched modules; a submodule that was imported is not."""
     found = []
     for name, (holder, old) in before.items():
-        for key, signature in _signature(holder).items():
+        top = name.partition(".")[0]
+        now = _signature(holder) if top not in _KEPT else _functions(holder)
+        for key, signature in now.items():
             if old.get(key) != signature and key not in _BOOKKEEPING:
                 if key not in old and isinstance(vars(holder).get(key), types.ModuleType):
                     continue
+                if key not in old and top in _KEPT:
+                    continue  # loaded when it was first asked for
                 found.append(f"it changed {name}.{key}")
         found += [
             f"it removed {name}.{key}" for key in old.keys() - vars(holder).keys() - {"registered classes"}
@@ -112,7 +161,12 @@ def _dotted(chain: str, namespace: Mapping[str, object]) -> str:
 
 
 def hidden_effects(
-    source: Source, namespace: Mapping[str, object], explained: Iterable[str], *, visible: bool
+    source: Source,
+    namespace: Mapping[str, object],
+    explained: Iterable[str],
+    reached: Iterable[str] = (),
+    *,
+    visible: bool,
 ) -> list[str]:
     """What a cell did to modules, as far as its source tells.
 
@@ -120,6 +174,8 @@ def hidden_effects(
     ----------
     explained
         Top-level modules for whose state an ambient slot shows a change.
+    reached
+        Names that the cell's functions can reach.
     visible
         Whether the cell left anything: a slot, a file, an output. If it did not, its calls had another effect.
     """
@@ -135,7 +191,31 @@ def hidden_effects(
             continue
         if not visible or ("." in chain and (_VERBS.search(chain) or _dotted(chain, namespace) in _SETTERS)):
             found.append(f"it calls {chain}")
+    for name in sorted(reached):
+        mentions = _mentions(namespace.get(name))
+        for module, setter in (s.split(".") for s in _SETTERS) if mentions else ():
+            if setter in mentions and module in mentions and module not in known:
+                found.append(f"{name} may call {module}.{setter}")
+    if source.attributes & {"start", "stop", "stopall"} and "unittest.mock" in sys.modules:
+        mocks = (n for n in sorted(source.reads | source.binds) if _of_mock(namespace.get(n)))
+        found += [f"{name} may replace what modules hold" for name in mocks]
     return found
+
+
+def _mentions(value: object) -> frozenset[str]:
+    """Every name in the code of a function, or of the functions of a class, or of a value's class, of the notebook."""
+    if isinstance(value, types.FunctionType):
+        return code_names(value.__code__).mentions
+    kind = value if isinstance(value, type) else type(value)
+    if kind.__module__ != "__main__":
+        return frozenset()
+    functions = (f for f in vars(kind).values() if isinstance(f, types.FunctionType))
+    return frozenset().union(*(code_names(f.__code__).mentions for f in functions))
+
+
+def _of_mock(value: object) -> bool:
+    kind = value if isinstance(value, types.ModuleType | types.FunctionType) else type(value)
+    return "unittest.mock" in (kind.__module__ if not isinstance(kind, types.ModuleType) else kind.__name__)
 
 
 #: Modules whose functions called as statements leave nothing behind in them.
@@ -176,3 +256,11 @@ def owner(value: object, source: Source, namespace: Mapping[str, object]) -> str
         if any(own is value for own in list(vars(module).values())):
             return module.__name__
     return None
+
+
+def holds_owned(value: object, source: Source, namespace: Mapping[str, object]) -> str | None:
+    """The module whose mutable state a short container holds, one level deep, as far as the cell names it."""
+    if type(value) not in (tuple, list, dict) or len(value) > _SHORT:  # type: ignore[arg-type]
+        return None
+    held = value.values() if isinstance(value, dict) else value
+    return next((m for v in held if (m := owner(v, source, namespace))), None)  # type: ignore[attr-defined]

@@ -35,6 +35,10 @@ _DRAWN_BEFORE = frozenset(
 _DRAW_IN_USE = frozenset({"sklearn", "joblib"})
 #: Values that mean something in this process only: recalled in another one they are wrong.
 PROCESS = frozenset("argv orig_argv getpid getppid get_ident get_native_id current_process gettid id".split())
+#: Words by which a cell opens files that it knows by number alone.
+_DESCRIPTORS = frozenset(
+    "pipe pipe2 dup openpty memfd_create eventfd fileno detach epoll_create pidfd_open inotify_init".split()
+)
 _SOURCE_FILES = frozenset({"getsourcefile", "linecache"})
 _SOURCE_MAGICS = frozenset(
     {"pinfo", "pinfo2", "psource", "pfile", "pycat", "history", "hist", "recall", "rerun", "macro"}
@@ -92,6 +96,11 @@ def process_bound(source: Source, reached: Iterable[str], namespace: Mapping[str
     if "hash" in source.reads and "hash" not in source.binds and _hashes_address(source.text, namespace):
         found.add("hash")
     return sorted(found)
+
+
+def opens_descriptors(source: Source) -> bool:
+    """Whether a cell may open files that it knows by number alone."""
+    return bool(source.attributes & _DESCRIPTORS) or "os.open" in source.chains
 
 
 def _hashes_address(text: str, namespace: Mapping[str, object]) -> bool:

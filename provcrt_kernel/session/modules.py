@@ -191,6 +191,10 @@ def _source_status(module: types.ModuleType) -> tuple[int, int] | None:
     return status.st_size, status.st_mtime_ns
 
 
+#: What a module's names are asked by.
+_ASKED = frozenset({"__getattr__", "__all__", "__dir__"})
+
+
 def local_state(module: types.ModuleType, lineage: str) -> State:
     """State of one local module: its functions and classes by their code, its data by content.
 
@@ -201,7 +205,7 @@ def local_state(module: types.ModuleType, lineage: str) -> State:
     modules: set[str] = set()
     seeds: set[str] = set()
     for name, value in sorted(vars(module).items()):
-        if name.startswith("__") and name.endswith("__"):
+        if name.startswith("__") and name.endswith("__") and name not in _ASKED:
             continue
         seen = fingerprint(value, vars(module))
         parts.append(f"{name}={seen.digest or type(value).__qualname__}")

@@ -13,7 +13,7 @@ _WILDCARD_CALLS = {"globals", "locals", "eval", "exec", "vars", "dir", "compile"
 _ONLY_WITHOUT_ARGUMENTS = {"vars", "dir"}
 #: Attributes that lead to the caller's frame or to the namespace as an object.
 _WILDCARD_ATTRIBUTES = frozenset(
-    "_getframe currentframe f_globals f_locals f_back user_ns user_global_ns".split()
+    "_getframe currentframe f_globals f_locals f_back user_ns user_global_ns __subclasses__ get_objects get_referrers".split()
 )
 #: What `get_ipython()` may be asked without the whole namespace being read.
 _SHELL_METHODS = {"run_line_magic", "run_cell_magic", "system", "getoutput", "set_next_input"}

@@ -19,6 +19,7 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
+from provcrt_kernel.session.opaque import DRAWN
 from provcrt_kernel.session.source import closure
 
 ABSENT = ""
@@ -192,6 +193,13 @@ class Slots:
         """Local modules that code inside the values of `names` can reach, and those that these reach in turn."""
         start = self.union(names, "modules") | {n for n in names if f"~module:{n}" in self._slots}
         return closure(start, lambda module: s.state.modules if (s := self.get(f"~module:{module}")) else ())
+
+    def lasting(self, name: str) -> bool:
+        """Whether letting go of a value may do something: close a file, end a generator, run a ``__del__``."""
+        slot = self._slots.get(name)
+        if slot is None or slot.state.owned or slot.state.opaque == DRAWN:
+            return False
+        return slot.state.opaque is not None or (slot.state.kept is None and bool(slot.state.kin))
 
     def fresh(self, name: str) -> bool:
         """Whether a live value is younger than everything its code refers to."""

@@ -19,7 +19,8 @@ from provcrt_kernel.store.digest import digest
 _LAST_ERROR = re.compile(r"\b(last_value|last_type|last_traceback|last_exc|print_last|post_mortem|pdb\.pm)\b")
 #: What leaves code behind that stands in the cell.
 _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda, ast.GeneratorExp)
-#: IPython's names for earlier inputs and results.
+#: What the notebook's annotated names are kept in; and IPython's names for earlier inputs and results.
+_ANNOTATIONS = re.compile(r"(?<![.\w])__annotations__\b|\bget_type_hints\(\s*(sys\.modules|__main__)")
 _EARLIER = re.compile(r"_{1,3}|_\d+|_i{0,3}|_i\d+|_[oi]h|In|Out")
 
 
@@ -81,6 +82,11 @@ class Source:
     def last_error(self) -> bool:
         """Whether it may ask for the last error."""
         return bool(_LAST_ERROR.search(self.text) or self.magics & {"debug", "tb"})
+
+    @property
+    def annotations(self) -> bool:
+        """Whether it asks which names of the notebook were annotated."""
+        return bool(_ANNOTATIONS.search(self.text))
 
 
 def read_source(text: str, transform: Callable[[str], str], flags: int = 0, context: str = "") -> Source:
@@ -145,6 +151,14 @@ def read_source(text: str, transform: Callable[[str], str], flags: int = 0, cont
         magics=frozenset(scan.magics),
         earlier=bool(earlier),
     )
+
+
+def annotates(text: str) -> bool:
+    """Whether a cell annotates names of the notebook; of one that is no plain Python that is not known."""
+    try:
+        return any(isinstance(n, ast.AnnAssign) for n in ast.walk(ast.parse(text)))
+    except (SyntaxError, ValueError):
+        return "%" in text or "!" in text
 
 
 def closure(names: Iterable[str], refs: Callable[[str], Iterable[str]]) -> frozenset[str]:

@@ -58,7 +58,7 @@ class Entry:
 
     # defaults of the class: most entries are made to hold three attributes, by the ten thousand
     read = stated = executed = False
-    changed = created = touched = left = tolerant = pending = spare = False
+    changed = created = touched = left = tolerant = pending = spare = own = False
     link: bytes | None = None
     before: str | None = None
     keep = b""
@@ -113,9 +113,7 @@ class Ledger:
             if seen is not None and seen.st_nlink > 1 and stat.S_ISREG(seen.st_mode):
                 self._names.setdefault((seen.st_dev, seen.st_ino), {})[path] = None
             if seen is None and self._made and path.rpartition(b"/")[0] in self._made:
-                entry.changed = entry.spare = (
-                    True  # what is absent in a directory of its own is no news from outside
-                )
+                entry.own = True
         entry.by |= by
         return entry
 
@@ -270,8 +268,13 @@ class Ledger:
     def close(self, look: Callable[[bytes], Look]) -> list[Access]:
         """Return the accesses, given how the world looks now; entries go as accesses come, to save memory."""
         self._changed.clear()
-        paths = sorted(self.entries)
-        return [access for path in paths if (access := _access(self.entries.pop(path), look))]
+        # what was absent in a folder that came and went again is no news from outside
+        paths = sorted(
+            p for p, e in self.entries.items() if not e.own or look(p.rpartition(b"/")[0]) is not None
+        )
+        found = [access for path in paths if (access := _access(self.entries.pop(path), look))]
+        self.entries.clear()
+        return found
 
 
 def _access(entry: Entry, look: Callable[[bytes], Look]) -> Access | None:

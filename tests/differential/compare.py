@@ -94,6 +94,7 @@ class Shells:
             "PYDEVD_DISABLE_FILE_VALIDATION": "1",
             "OPENBLAS_NUM_THREADS": "1",
             "IPYTHONDIR": str(self._folder / f"ipython-{kind}"),
+            "TMPDIR": str(self._folder),
             "PYTHONPATH": os.pathsep.join([str(_TESTS), str(_TESTS.parent)]),
         }
         environ.pop("PYTEST_CURRENT_TEST", None)
@@ -152,8 +153,8 @@ def shells(folder: Path) -> Iterator[Shells]:
 
 _NOISE = [
     (re.compile(r"\\u001b\[[0-9;]*m"), ""),
-    (re.compile(r"0x[0-9a-f]{6,}"), "0x…"),
-    (re.compile(r"/tmp/ipykernel_\d+/\d+\.py"), "<cell>"),
+    (re.compile(r"0[xX][0-9a-fA-F]{6,}"), "0x…"),
+    (re.compile(r"/[\w/.-]*/ipykernel_\d+/\d+\.py"), "<cell>"),
 ]
 
 
@@ -256,12 +257,17 @@ def _differences(got: list[Any], expected: list[Any]) -> dict[str, str]:
     return found
 
 
+#: When Python finds a file that nobody closed is nobody's promise.
+_LET_GO = re.compile(r"Exception ignored in: <_io\.FileIO[^\n]*\n(?:[^\n]*\n)*?ResourceWarning: [^\n]*\n")
+
+
 def shown(messages: list[Any]) -> list[Any]:
     """Messages with neighbouring chunks of a stream joined, and without what our kernel says of itself."""
     joined: list[Any] = []
     for kind, content in messages:
         if kind == "stream":
             text = re.sub(r"^provcrt: .*\n", "", content["text"], flags=re.MULTILINE)
+            text = _LET_GO.sub("", text)
             if not text:
                 continue
             if joined and joined[-1][0] == "stream" and joined[-1][1] == content["name"]:
@@ -282,4 +288,4 @@ def _trees(got: dict[str, str], expected: dict[str, str]) -> dict[str, str]:
 
 
 def _without_addresses(content: str | None) -> str | None:
-    return None if content is None else re.sub(r"0x[0-9a-f]{6,}", "0x…", content)
+    return None if content is None else re.sub(r"0[xX][0-9a-fA-F]{6,}", "0x…", content)

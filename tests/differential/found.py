@@ -143,6 +143,252 @@ _TEXTS = {
         # %% d
         c = str(a)
         """,
+    "a function that changes a module": """
+        # == first
+        # %% a
+        import math
+        def setup(): math.extra = 5
+        # %% b
+        setup()
+        # %% c
+        r = math.extra
+        # == again
+        # %% a
+        # %% b
+        # %% c
+        r = math.extra + 1
+        """,
+    "a module changed through a list": """
+        # == first
+        # %% a
+        import math
+        mods = [math]
+        # %% b
+        mods[0].extra = 5
+        # %% c
+        r = math.extra
+        # == again
+        # %% a
+        # %% b
+        # %% c
+        r = math.extra + 1
+        """,
+    "a function that sets what C keeps": """
+        # == first
+        # %% a
+        import csv
+        def setup(n): csv.field_size_limit(n)
+        # %% b
+        setup(77)
+        # %% c
+        r = csv.field_size_limit()
+        # == again
+        # %% a
+        # %% b
+        # %% c
+        r = csv.field_size_limit() + 1
+        """,
+    "a subclass that a new cell makes": """
+        # == first
+        # %% a
+        class A: pass
+        # %% b
+        class B(A): pass
+        # %% c
+        r = [k.__name__ for k in A.__subclasses__()]
+        r
+        # == again
+        # %% a
+        # %% b
+        # %% z
+        class C(A): pass
+        # %% c
+        """,
+    "annotations of a replayed cell": """
+        # == first
+        # %% a
+        x: int = 1
+        # %% b
+        r = dict(__annotations__)
+        # == again
+        # %% a
+        # %% b
+        r = list(__annotations__)
+        """,
+    "a finalizer that prints, of a value never loaded": """
+        # == first
+        # %% a
+        class A:
+            def __del__(self): print('bye')
+        a = A()
+        # %% b
+        u = 1
+        # %% c
+        a = 2
+        # == again
+        # %% a
+        # %% b
+        # %% c
+        a = 3
+        """,
+    "a weak reference to what is not loaded": """
+        # == first
+        # %% a
+        import weakref
+        class A: pass
+        a = A(); w = weakref.ref(a)
+        # %% b
+        del a
+        # %% c
+        r = w() is None
+        # == again
+        # %% a
+        # %% b
+        # %% c
+        r = [w() is None]
+        """,
+    "a patch that is started": """
+        # == first
+        # %% a
+        from unittest import mock
+        import numpy as np
+        # %% b
+        p = mock.patch('numpy.sum', lambda x: 'mock')
+        _ = p.start()
+        # %% c
+        r = np.sum([1])
+        # == again
+        # %% a
+        # %% b
+        # %% c
+        r = [np.sum([1])]
+        """,
+    "an exception kept with its traceback": """
+        # == first
+        # %% a
+        try: 1/0
+        except ZeroDivisionError as e: err = e
+        # %% b
+        u = 1
+        # %% c
+        r = err.__traceback__ is None
+        # == again
+        # %% a
+        # %% b
+        # %% c
+        r = [err.__traceback__ is None]
+        """,
+    "a built-in of one's own": """
+        # == first
+        # %% a
+        __builtins__.hi3 = 5
+        # %% c
+        r = hi3
+        # == again
+        # %% a
+        # %% c
+        r = hi3 + 1
+        """,
+    "standard output replaced by a variable": """
+        # == first
+        # %% a
+        import sys, io
+        old = sys.stdout
+        sys.stdout = buf = io.StringIO()
+        # %% b
+        print('hidden')
+        # %% c
+        sys.stdout = old
+        r = buf.getvalue()
+        # == again
+        # %% a
+        # %% b
+        # %% c
+        sys.stdout = old
+        r = [buf.getvalue()]
+        """,
+    "a generator never loaded that ends when it is let go of": """
+        # == first
+        # %% a
+        def g():
+            try: yield 1
+            finally: print('end')
+        i = g()
+        x = next(i)
+        # %% c
+        i = 2
+        # == again
+        # %% a
+        # %% c
+        i = 3
+        """,
+    "a file that is closed by rebinding its name": """
+        # == first
+        # %% a
+        f = open('w.txt', 'w'); n = f.write('ab')
+        # %% b
+        f = None
+        # %% c
+        t = open('w.txt').read()
+        # == again
+        # %% a
+        # %% b
+        f = 0
+        # %% c
+        """,
+    "a buffer that logging writes to": """
+        # == first
+        # %% a
+        import logging, io
+        buf = io.StringIO()
+        logging.getLogger('zz').addHandler(logging.StreamHandler(buf))
+        # %% b
+        logging.getLogger('zz').warning('hi')
+        # %% c
+        r = buf.getvalue()
+        # == again
+        # %% a
+        # %% b
+        # %% c
+        r = [buf.getvalue()]
+        """,
+    "a file made in a folder that may be there": """
+        # == first
+        # %% a
+        import os
+        os.makedirs('out', exist_ok=True)
+        n = open('out/log.txt', 'a').write('x')
+        # %% b
+        r = open('out/log.txt').read()
+        r
+        # == again
+        # %% a
+        # %% b
+        """,
+    "the same in a shell": """
+        # == first
+        # %% a
+        !mkdir -p out && echo 1 >> out/log.txt
+        # %% b
+        r = open('out/log.txt').read()
+        r
+        # == again
+        # %% a
+        # %% b
+        """,
+    "a function added to numpy by another function": """
+        # == first
+        # %% a
+        import numpy as np
+        def patch(): np.mysum = lambda x: 'mine'
+        patch()
+        # %% c
+        r = np.mysum([1])
+        # == again
+        # %% a
+        # %% c
+        r = [np.mysum([1])]
+        """,
 }
 
 FOUND = {name: life(text) for name, text in _TEXTS.items()}

@@ -21,6 +21,7 @@ FILES = (
         "helper.py",
         "LIMIT = 2\nSEEN = []\n\ndef scale(x):\n    return x * LIMIT\n\ndef note(x):\n    SEEN.append(x)\n    return len(SEEN)\n",
     ),
+    ("script.py", "total = sum(map(int, open('data.txt')))\nprint(total)\n"),
 )
 #: Other contents that an edit may give them.
 CONTENTS = {
@@ -30,7 +31,9 @@ CONTENTS = {
         FILES[2][1],
         FILES[2][1].replace("LIMIT = 2", "LIMIT = 3"),
         FILES[2][1].replace("x * LIMIT", "x + LIMIT"),
+        FILES[2][1] + "\ndef __getattr__(name):\n    return name, LIMIT\n",
     ),
+    "script.py": (FILES[3][1], "total = 7\nprint(total)\n"),
 }
 
 #: One statement a line: what it makes, and its text. {new} is any name; {list}, {frame}, … a name of that kind;
@@ -231,6 +234,285 @@ list   | {new} = memoryview(bytearray(b'ab{0}'))
 list   | {new} = collections.deque([{0}], maxlen=2)
 any    | {new} = In[-1]
 any    | {new} = _
+class  | class {new}({class}):#    def __init__(self, x={0}):#        super().__init__(x)#        self.y = {1}
+class  | class {new}:#    def __init__(self, x={0}): self.x = x#    @property#    def double(self): return self.x * 2#    @classmethod#    def make(cls): return cls({1})#    @staticmethod#    def one(): return {0}#    def get(self, y={1}): return self.double + y + self.one()
+class  | class {new}:#    def __init__(self, x={0}): self.x = x#    @functools.cached_property#    def slow(self): return [self.x, {any}]#    def get(self, y={1}): return self.slow
+class  | class {new}:#    def __init__(self, x={0}): self.x = x#    def __getattr__(self, name):#        if name.startswith('_'): raise AttributeError(name)#        return name, {any}#    def get(self, y={1}): return self.missing, y
+class  | class {new}:#    def __init__(self, x={0}): self.x = x#    def __init_subclass__(cls): {list}.append(cls.__name__)#    def get(self, y={1}): return y
+class  | class {new}(list):#    def __init__(self, x={0}): super().__init__([x]); self.x = x#    def get(self, y={1}): self.append(y); return len(self)
+class  | @dataclasses.dataclass(frozen=True, slots=True)#class {new}:#    x: int = {0}#    def get(self, y={1}): return dataclasses.replace(self, x=y)
+class  | class {new}:#    def __init__(self, x={0}): self.x = x#    def __eq__(self, other): return isinstance(other, {new}) and self.x == other.x#    def __hash__(self): return {0}#    def get(self, y={1}): return {{self: y}}
+enum   | class {new}(enum.Enum):#    A = {0}#    B = {1} + 9#    def get(self): return self.value + {0}
+any    | {new} = {enum}.A, {enum}.B.get()
+any    | {new} = {class}.make().get()
+inst   | {new} = {class}.make()
+       | {class}.get = {func}
+       | {class}.__repr__ = lambda self: 'new {0}'
+       | {inst}.__class__ = {class}
+any    | {new} = [t.__name__ for t in {class}.__mro__], len({class}.__subclasses__())
+deco   | def {new}(f):#    def inner(x={0}):#        {list}.append(x)#        return f(x), {1}#    return inner
+func   | @{deco}#def {new}(x={0}): return x + {1}
+func   | @functools.wraps({func})#def {new}(*args): return {func}(*args), {0}
+func   | {new} = functools.partial({func})
+func   | {new} = functools.reduce(lambda f, g: (lambda x={0}: f(g(x))), [{func}, {func}])
+func   | {new} = functools.singledispatch(lambda x={0}: (x, {1}))
+func   | @functools.cache#def {new}(x={0}): {list}.append(x); return {any}
+func   | def {new}(x={0}):#    for n in {iter}: return n, x
+func   | def {new}(x={0}):#    match x:#        case 0 | 1: return {any}#        case _: return {list}
+func   | def {new}(x={0}): return [{new2} for {new2} in {list} if {new2} != x]
+func   | def {new}(x={0}): return eval('{any}'), x
+func   | def {new}(x={0}): return globals().get('{any}')
+func   | def {new}(x={0}): globals()['{new2}'] = x
+func   | def {new}(x={0}): helper.LIMIT = x; return helper.scale(x)
+func   | def {new}(x={0}): helper.SEEN.append(x); return helper.SEEN
+func   | def {new}(x={0}): math.extra = x
+func   | def {new}(x={0}): os.environ['SWEEP'] = str(x)
+func   | def {new}(x={0}): return open('data.txt').read(), x
+func   | def {new}(x={0}): open('out.txt', 'a').write(str(x)); return x
+func   | def {new}(x={0}): np.random.seed(x); return np.random.rand()
+func   | def {new}(x={0}): return random.random() + x
+func   | def {new}(x={0}): {class}.size = x; return x
+func   | def {new}(x={0}): np.set_printoptions(precision=x); return x
+func   | def {new}(x={0}, *, made={{}}): made[x] = {any}; return made
+ctx    | @contextlib.contextmanager#def {new}(x={0}):#    {list}.append(x)#    try: yield x#    finally: {list}.append(-x)
+       | with {ctx}() as {new}: {list}.append({new})
+       | with contextlib.suppress(Exception): {list}.append({0}); {int} / 0
+       | with contextlib.suppress(ValueError), {ctx}({0}): raise ValueError
+ctx    | {new} = contextlib.ExitStack
+       | {list}.append({0}); raise KeyError({0})
+       | {new} = {0}; {new} // 0
+       | try: {func}({0})#except Exception: {list}.append({0})#else: {new} = {1}
+       | while len({list}) < {0}: {list}.append({1})
+       | assert {list}, {list}
+gen    | def {new}(n={0}):#    got = yield n#    while True: got = yield got, {any}
+       | {iter}.send(None)
+iter   | {new} = itertools.cycle({list})
+iter   | {new} = itertools.chain({list}, {list})
+iter   | {new} = itertools.accumulate({list})
+iter   | {new} = reversed({list})
+iter   | {new} = {frame}.itertuples()
+iter   | {new} = filter({func}, {list})
+iter   | {new} = csv.reader(open('table.csv'))
+coro   | async def {new}(x={0}):#    await asyncio.sleep(0)#    {list}.append(x)#    return x, {1}
+any    | {new} = await {coro}({0})
+any    | {new} = await asyncio.gather({coro}({0}), {coro}({1}))
+any    | {new} = [x async for x in {agen}()]
+agen   | async def {new}(x={0}):#    yield x#    yield {any}
+       | %run script.py
+       | %run -i script.py
+any    | {new} = total
+       | exec(open('script.py').read())
+any    | {new} = runpy.run_path('script.py')['total']
+       | from helper import *
+       | import helper as {new}, importlib; importlib.reload({new})
+any    | {new} = helper.anything
+       | helper.scale = lambda x: x - {0}
+       | helper.note = {func}
+       | vars(helper)['LIMIT'] = {0}
+       | setattr(helper, 'LIMIT', {0})
+       | del helper.SEEN[:]
+       | helper.SEEN = {list}
+any    | {new} = helper.LIMIT, helper.SEEN
+       | sys.modules.pop('helper', None)#import helper
+       | builtins.extra = {any}
+any    | {new} = getattr(builtins, 'extra', None)
+       | pd.DataFrame.extra = lambda self: {0}
+any    | {new} = {frame}.extra()
+       | sys.modules['fake'] = types.SimpleNamespace(V={0}, W={list})
+any    | import fake#{new} = fake.V
+list   | from fake import W as {new}
+       | collections.extra = {func}
+any    | {new} = getattr(collections, 'extra', None)
+series | {new} = {frame}.iloc[:, 0]
+series | {new} = {series}[:2]
+series | {new} = {frame}['k'].astype('category')
+series | {new} = pd.Series({array})
+series | {new} = pd.Series({list}, dtype=object)
+       | {series}.name = 'n{0}'
+frame  | {new} = {frame}.reset_index(drop=True)
+frame  | {new} = pd.concat([{frame}, {frame}])
+frame  | {new} = {frame}.assign(z={0})
+frame  | {new} = {frame}.T
+frame  | {new} = pd.DataFrame({{'k': {series}, 'v': {0}}})
+       | {frame}.index = range({0}, {0} + len({frame}))
+       | {frame}.columns = [f'{{c}}{0}' for c in {frame}.columns]
+       | {frame}.attrs['n'] = {list}
+       | {frame}.rename(columns={{'v': 'k'}}, inplace=True)
+       | {frame}.insert(0, 'z{0}', {1})
+       | del {frame}['k']
+any    | {new} = {frame}.query('v > @{int}')
+any    | {new} = {frame}.eval('v + {0}')
+       | {frame}.eval('z = v * {0}', inplace=True)
+rec    | {new} = np.zeros(2, dtype=[('x', 'i4'), ('y', 'f8')])
+       | {rec}['x'][0] = {0}
+array  | {new} = {rec}['y']
+obj    | {new} = np.array([None, {0}], dtype=object)
+       | {obj}[0] = {list}
+       | {obj}[1] = {any}
+       | {obj}[0].append({0})
+array  | {new} = {array}.T
+array  | {new} = {array}.view('i1')
+array  | {new} = np.frombuffer(bytearray(8), dtype='i2')
+array  | {new} = np.broadcast_to({array}, ({0} + 1, *{array}.shape))
+array  | {new} = np.ma.masked_equal({array}, {0})
+array  | {new} = np.asarray({list})
+array  | {new} = np.where({array} > {0}, {array}, 0)
+       | {array}.resize(3, refcheck=False)
+       | {array}.fill({0})
+       | np.random.shuffle({array})
+buf    | {new} = io.StringIO()
+       | {buf}.write('{0}')
+       | print({any}, file={buf})
+any    | {new} = {buf}.getvalue()
+       | with contextlib.redirect_stdout({buf}): print({any})
+mem    | {new} = bytearray(b'abc{0}')
+any    | {new} = memoryview({mem})
+       | {mem}[0] = {0}
+       | {mem}.extend(b'{0}')
+whand  | {new} = open('out.txt', 'w')
+whand  | {new} = open('out.txt', 'a+')
+handle | {new} = open('data.txt', 'r+')
+handle | {new} = iter(open('data.txt'))
+       | {whand}.write('{0}')
+       | {whand}.flush()
+       | {whand}.close()
+       | {handle}.seek(0)
+       | print({any}, file={whand})
+       | print({any}, file=open('out.txt', 'a'))
+       | os.replace('out.txt', 'moved.txt')
+       | open('tmp.txt', 'w').write('{0}'); os.replace('tmp.txt', 'data.txt')
+       | shutil.copy('data.txt', 'copy.txt')
+       | shutil.copy('data.txt', 'sub') if os.path.isdir('sub') else os.mkdir('sub')
+       | shutil.rmtree('sub', ignore_errors=True)
+       | os.truncate('data.txt', {0})
+       | os.symlink('data.txt', 'link.txt')
+any    | {new} = open('link.txt').read()
+       | open('link.txt', 'a').write('{0}')
+any    | {new} = sorted(p.name for p in pathlib.Path().glob('*.txt'))
+any    | {new} = sum(len(files) for _, _, files in os.walk('.'))
+any    | {new} = os.stat('data.txt').st_size
+any    | {new} = os.path.getsize('out.txt')
+any    | {new} = open(max(glob.glob('*.txt'))).name
+       | os.chmod('data.txt', 0o60{0})
+any    | {new} = oct(os.stat('data.txt').st_mode)
+       | pathlib.Path('deep/er').mkdir(parents=True, exist_ok=True); pathlib.Path('deep/er/x.txt').write_text('{0}')
+       | json.dump({{'n': {0}}}, open('out.json', 'w'))
+any    | {new} = json.load(open('out.json'))
+       | pickle.dump({any}, open('out.pkl', 'wb'))
+any    | {new} = pickle.load(open('out.pkl', 'rb'))
+list   | {new} = pickle.loads(pickle.dumps({list}))
+       | np.save('out.npy', {array})
+array  | {new} = np.load('out.npy', mmap_mode='r+')
+array  | {new} = np.load('out.npy')
+       | with contextlib.closing(sqlite3.connect('d.db')) as {new}, {new}: {new}.execute('create table if not exists t(x)'); {new}.execute('insert into t values({0})')
+any    | {new} = sqlite3.connect('d.db').execute('select * from t').fetchall()
+       | subprocess.run('cat data.txt >> out.txt', shell=True)
+       | subprocess.run(['sed', '-i', 's/{0}/9/', 'data.txt'])
+       | subprocess.run('mv out.txt moved.txt; rm -f copy.txt', shell=True)
+       | os.system('echo {0} > out.txt')
+any    | {new} = os.popen('cat data.txt').read()
+any    | {new} = subprocess.check_output(['ls'], text=True)
+any    | {new} = subprocess.run('echo {0} | tee out.txt', shell=True, capture_output=True).stdout
+child  | {new} = subprocess.Popen('cat data.txt', shell=True, stdout=subprocess.PIPE, text=True)
+child  | {new} = subprocess.Popen(['tee', 'out.txt'], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+any    | {new} = {child}.communicate('{0}')[0]
+any    | {new} = !cat data.txt | wc -l
+       | !cp data.txt copy{0}.txt
+       | !echo {{{any}}} > out.txt
+       | {new} = threading.Thread(target={list}.append, args=({0},)); {new}.start(); {new}.join()
+any    | with concurrent.futures.ThreadPoolExecutor(1) as pool: {new} = pool.submit({func}, {0}).result()
+local  | {new} = threading.local()
+       | {local}.x = {any}
+any    | {new} = {local}.x
+       | logging.getLogger('app').setLevel({0} * 10)
+any    | {new} = logging.getLogger('app').level, len(logging.getLogger('app').handlers)
+       | logging.getLogger('app').warning('w{0}')
+       | logging.getLogger('app').addHandler(logging.StreamHandler({buf}))
+       | logging.getLogger('app').handlers.clear()
+       | logging.disable({0} * 10)
+any    | {new} = logging.getLogger('app')
+       | warnings.resetwarnings()
+       | with warnings.catch_warnings(record=True) as {new}: warnings.warn('w{0}')
+       | decimal.getcontext().prec = {0} + 3
+any    | {new} = decimal.getcontext().prec
+       | with decimal.localcontext() as {new}: {new}.prec = {0} + 1
+       | decimal.setcontext(decimal.Context(prec={0} + 4))
+       | gc.disable() if {0} else gc.enable()
+any    | {new} = gc.isenabled(), gc.get_threshold()
+       | gc.set_threshold({0} + 500, 10, 10)
+       | signal.signal(signal.SIGUSR1, lambda *a: {list}.append({0}))
+       | callable(signal.getsignal(signal.SIGUSR1)) and signal.raise_signal(signal.SIGUSR1)
+cvar   | {new} = contextvars.ContextVar('v', default={0})
+       | {cvar}.set({any})
+any    | {new} = {cvar}.get()
+       | locale.setlocale(locale.LC_NUMERIC, 'C.UTF-8' if {0} else 'C')
+any    | {new} = locale.setlocale(locale.LC_NUMERIC)
+       | os.umask(0o02{0})
+       | sys.setswitchinterval(0.00{0}5)
+any    | {new} = round(sys.getswitchinterval(), 4)
+       | sys.stdout.flush(); sys.stderr.write('e{0}\n')
+       | json.encoder.FLOAT_REPR = {0}; csv.field_size_limit({0} + 1000)
+any    | {new} = csv.field_size_limit()
+       | time.tzset(); os.environ['TZ'] = 'UTC-{0}'
+       | socket.setdefaulttimeout({0} + 1)
+any    | {new} = socket.getdefaulttimeout()
+       | re.purge(); copyreg.pickle(complex, lambda c: (complex, (c.real, {0})))
+any    | {new} = pickle.loads(pickle.dumps(1j))
+       | mimetypes.add_type('text/x{0}', '.xyz')
+any    | {new} = mimetypes.guess_type('a.xyz')
+       | linecache.cache['fake'] = (1, None, ['l{0}'], 'fake')
+any    | {new} = linecache.getline('fake', 1)
+       | sys.displayhook.extra = {0}
+       | abc.ABC.register({class})
+       | collections.abc.Sized.register({class})
+any    | {new} = isinstance({inst}, collections.abc.Sized)
+       | vars()['{new}'] = {0}
+       | globals().update({new}={0})
+       | globals().pop('{any}', None)
+any    | {new} = sorted(n for n in globals() if len(n) == 1)
+any    | {new} = sorted(n for n in dir() if len(n) == 1)
+list   | {new} = [n for n in 'abcdef' if n in globals()]
+list   | {new} = %who_ls int
+       | %precision {0}
+       | %env SWEEP={0}
+       | %cd -q sub
+       | %cd -q ..
+       | %reset_selective -f ^a$
+any    | {new} = {func}.__name__, {func}.__defaults__
+any    | {new} = {func}.__code__.co_consts
+       | {func}.__defaults__ = ({0},)
+any    | {new} = {class}.__dict__.keys()
+any    | {new} = repr({any})
+any    | {new} = type({any}).__name__
+any    | {new} = {any} is {any}
+any    | {new} = {any} == {any}
+       | weakref.finalize({inst}, {list}.append, {0})
+wdict  | {new} = weakref.WeakValueDictionary()
+       | {wdict}['k{0}'] = {inst}
+any    | {new} = len({wdict})
+dict   | {new} = collections.Counter({list})
+dict   | {new} = collections.ChainMap({dict}, {dict})
+dict   | {new} = types.MappingProxyType({dict})
+any    | {new} = {dict} | {dict}
+any    | {new} = types.SimpleNamespace(x={list}, y={0})
+any    | {new} = {{k: v for k, v in {dict}.items()}}
+tuple  | {new} = collections.namedtuple('P', 'x y')({list}, {0})
+any    | {new}, *{new2} = {list}
+list   | {new} = sorted({list}, key={func})
+       | {list}.extend({iter})
+       | {list}[:] = {list}[::-1]
+       | {list} *= 2
+       | del {list}[0]
+       | {dict}.clear()
+       | del {dict}['k']
+       | if {int} > {0}: {new} = {1}
+       | print({any}, end=''); print({any}, file=sys.stderr)
+       | display({any}, display_id='h')
+       | update_display({any}, display_id='h')
+       | clear_output()
+       | {new} = {new2} = {list}
+       | def {new}(): return {new2}
+       | print(In[-1][:20], len(Out) * 0)
 """
 #: What a cell ends with: mostly it shows something.
 _ENDS = (
@@ -245,9 +527,25 @@ _ENDS = (
     "",
     "",
 )
+#: Cells of one statement.
+_WHOLE = (
+    "%%writefile made.txt#{0}",
+    "%%bash#cat data.txt >> out.txt#echo {0}",
+    "%%sh#exit {0}",
+    "%%capture {new}#print({any})#{new2} = {0}",
+    "%%script --out {new} cat#{0}",
+    "%%python#print(open('data.txt').read())",
+    "if {int} > {0}:#    {list}.append({1})#    {new} = {list}#else:#    {new} = {0}#{new}",
+    "for {new} in {list}:#    {new2} = {new}#    if {new2} == {0}: break#else:#    {new2} = {1}",
+    "def {new}(x={0}):#    return {any}#{any} = {new}()#{new}.__doc__ = '{1}'",
+    "{list}.append({0})#{any}.nothing#{list}.append({1})",
+)
 _IMPORTS = (
-    "import collections, copy, decimal, importlib, itertools, math, os, random, subprocess, sys, warnings, weakref\n"
-    "import numpy as np, pandas as pd\nimport helper"
+    "import abc, asyncio, builtins, collections, concurrent.futures, contextlib, contextvars, copy, copyreg, csv, dataclasses\n"
+    "import decimal, enum, functools, gc, glob, importlib, io, itertools, json, linecache, locale, logging, math, mimetypes\n"
+    "import os, pathlib, pickle, random, re, runpy, shutil, signal, socket, sqlite3, subprocess, sys, threading, time, types\n"
+    "import warnings, weakref\n"
+    "import numpy as np, pandas as pd\nimport helper\nfrom IPython.display import clear_output, update_display"
 )
 _HOLE = re.compile(r"\{\{|\}\}|\{(\w+)\}")
 _NUMBER = re.compile(r"(?<![\w.])\d(?![\w.])")
@@ -266,9 +564,12 @@ def _table() -> tuple[Statement, ...]:
     found = []
     for line in _STATEMENTS.strip().splitlines():
         makes, _, text = line.partition(" | ")
-        needs = {n for n in _HOLE.findall(text) if n.isalpha() and n not in ("new", "any")}
-        found.append(Statement(makes.strip(), text.strip(), frozenset(needs)))
+        found.append(Statement(makes.strip(), text.strip(), _needs(text)))
     return tuple(found)
+
+
+def _needs(text: str) -> frozenset[str]:
+    return frozenset(n for n in _HOLE.findall(text) if n.isalpha() and n != "new")
 
 
 STATEMENTS = _table()
@@ -283,6 +584,9 @@ class Writer:
 
     def cell(self) -> str:
         """The source of a new cell: one to three statements, and what it shows."""
+        if self._random.random() < 0.06:
+            whole = self._random.choice(_WHOLE)
+            return self._fill(whole) if self._possible(whole) else self.cell()
         lines = [self._statement() for _ in range(self._random.randint(1, 3))]
         end = self._random.choice([e for e in _ENDS if self._possible(e)])
         lines += [self._fill(end)] if end else []
@@ -293,10 +597,10 @@ class Writer:
         return self._fill(choice.text, choice.makes)
 
     def _known(self, kinds: frozenset[str]) -> bool:
-        return kinds <= {*self._kinds.values()}
+        return kinds <= ({*self._kinds.values(), "any"} if self._kinds else set())
 
     def _possible(self, text: str) -> bool:
-        return self._known(frozenset(n for n in _HOLE.findall(text) if n.isalpha() and n != "any"))
+        return self._known(_needs(text))
 
     def _fill(self, text: str, makes: str = "") -> str:
         new: dict[str, str] = {}
@@ -315,6 +619,8 @@ class Writer:
             )
 
         filled = _HOLE.sub(fill, text).replace("#", "\n")
+        if filled.startswith("del ") and filled[4:] in self._kinds:
+            del self._kinds[filled[4:]]
         for what, name in new.items():
             self._kinds[name] = (makes or "any") if what == "new" else "int"
         return filled

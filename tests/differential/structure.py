@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import collections
 import decimal
+import enum
 import functools
 import io
+import logging
 import os
 import random
 import re
@@ -24,7 +26,7 @@ import numpy as np
 import pandas as pd
 
 _ATOMS = (type(None), bool, int, float, complex, str, bytes, type(Ellipsis), type(NotImplemented), range)
-_ADDRESS = re.compile(r"0x[0-9a-f]{6,}")
+_ADDRESS = re.compile(r"0[xX][0-9a-fA-F]{6,}")
 _OF_CLASSES = frozenset(
     {"__doc__", "__dict__", "__weakref__", "__module__", "__firstlineno__", "__static_attributes__"}
     | {"__slotnames__"}  # what copyreg notes when it pickles an instance
@@ -113,7 +115,10 @@ class Structure:
         if isinstance(value, np.random.RandomState):
             return f"{name} {_short(value.get_state(legacy=False))}"
         if isinstance(value, io.IOBase) and not isinstance(value, io.StringIO | io.BytesIO):
-            return f"{name} {getattr(value, 'mode', '')} {value.closed or value.tell()}"
+            place = value.closed or (value.tell() if value.seekable() else "at a pipe")
+            return f"{name} {getattr(value, 'mode', '')} {place}"
+        if isinstance(value, logging.Logger):
+            return f"{name} {value.name} {value.level} {len(value.handlers)} handlers"
         if isinstance(value, weakref.ref):
             return f"{name} {self.of(value())}"
         if isinstance(value, weakref.WeakValueDictionary | weakref.WeakKeyDictionary):
@@ -180,6 +185,9 @@ class Structure:
         own = {n: v for n, v in vars(value).items() if n not in _OF_CLASSES}
         # slots are found again in the instances
         own = {n: v for n, v in own.items() if not isinstance(v, types.MemberDescriptorType)}
+        if isinstance(value, enum.EnumType) or "__slots__" in own:
+            # made in two steps, and a class that comes back in one
+            own = dict(sorted(own.items()))
         body = ", ".join(f"{n}={self.of(v)}" for n, v in own.items())
         return f"class {value.__qualname__} {value.__doc__!r} {self.of(value.__bases__)} {body}"
 
