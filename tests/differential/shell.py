@@ -33,7 +33,8 @@ from jupyter_client.session import Session
 from differential.compare import write
 from differential.structure import Surroundings, variables
 from provcrt_kernel.kernel.capture import RecordingSession
-from provcrt_kernel.kernel.kernel import RUN_TAG, ProvcrtKernel
+from provcrt_kernel.kernel.cells import RUN_TAG
+from provcrt_kernel.kernel.kernel import ProvcrtKernel
 from provcrt_kernel.replay import looker
 from provcrt_kernel.replay.files import noise
 from provcrt_kernel.replay.looker import Looker
