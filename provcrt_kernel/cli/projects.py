@@ -145,6 +145,8 @@ def doctor(json: Json = False) -> None:
         if found.store_limit:
             fill = f"{found.store_records} records, {size(found.store_bytes)} of {size(found.store_limit)}"
             print(f"store   {found.store}: {fill}")
+        for layer in found.layers:
+            print(f"below   {layer}")
         if found.store_problem:
             print(f"store   {found.store_problem}")
     if not found.well:

@@ -9,13 +9,13 @@ from uuid import uuid4
 
 from ipykernel.kernelapp import IPKernelApp
 from jupyter_core.paths import jupyter_runtime_dir
-from traitlets import DottedObjectName, Type, default
+from traitlets import DottedObjectName, List, Type, Unicode, default
 
 from provcrt_kernel.kernel.capture import RecordingSession
 from provcrt_kernel.kernel.kernel import ProvcrtKernel
 from provcrt_kernel.replay.files import noise
 from provcrt_kernel.replay.looker import Looker
-from provcrt_kernel.store import Store, StoreError, find_store
+from provcrt_kernel.store import Store, StoreError, find_store, shared_stores
 from provcrt_kernel.trace import attach
 
 
@@ -29,6 +29,15 @@ class ProvcrtApp(IPKernelApp):  # type: ignore[misc]
     outstream_class = DottedObjectName("provcrt_kernel.kernel.streams.DrainedStream", allow_none=True).tag(
         config=True
     )
+
+    shared_stores = List(
+        Unicode(),
+        help="Stores below the user's own, which are only read; whoever may write to them is trusted with all that users may do.",
+    ).tag(config=True)
+
+    @default("shared_stores")  # type: ignore[untyped-decorator]
+    def _default_shared_stores(self) -> list[str]:
+        return list(map(str, shared_stores(os.environ)))
 
     @default("session")  # type: ignore[untyped-decorator]
     def _default_session(self) -> RecordingSession:
@@ -46,7 +55,7 @@ class ProvcrtApp(IPKernelApp):  # type: ignore[misc]
         place = find_store(Path.cwd(), os.environ)
         store, why = None, ""
         try:
-            store = Store.open(place)
+            store = Store.open(place, below=map(Path, self.shared_stores))
         except StoreError as error:
             why = str(error)
         except Exception as error:  # whatever it is, the kernel starts
@@ -55,6 +64,7 @@ class ProvcrtApp(IPKernelApp):  # type: ignore[misc]
             str(self.ipython_dir),
             jupyter_runtime_dir(),
             *(f"{f}/.provcrt" for f in (Path.cwd(), *Path.cwd().parents)),
+            *(path for each in self.shared_stores for path in (each, os.path.realpath(each))),
         ]
         # a folder that holds the notebook would hide everything the notebook reads
         own = [f for f in folders if not Path.cwd().is_relative_to(os.path.realpath(f))]

@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 
 from provcrt_kernel.runtime import sandbox
-from provcrt_kernel.store import Collected, Store, StoreError, find_store
+from provcrt_kernel.store import Collected, Store, StoreError, find_store, shared_stores
 
 # In a process of its own: a filter can never be removed again.
 _PROBE = """
@@ -75,14 +75,23 @@ def examine(folder: Path) -> Diagnosis:
     tracer, problem = _tracer()
     place = find_store(folder, os.environ)
     try:
-        with Store.open(place) as store:
+        with Store.open(place, below=shared_stores(os.environ)) as store:
             store.note("doctor", b"")
             stats = store.stats()
+            layers = tuple(str(each.folder) for each in store.below)
             damage = "; ".join(store.damaged) or None
     except StoreError as cause:
         return Diagnosis(tracer, problem, str(place), str(cause), isolation_problem=sandbox.problem())
     return Diagnosis(
-        tracer, problem, str(place), damage, stats.bytes, stats.limit, stats.records, sandbox.problem()
+        tracer,
+        problem,
+        str(place),
+        damage,
+        stats.bytes,
+        stats.limit,
+        stats.records,
+        sandbox.problem(),
+        layers,
     )
 
 

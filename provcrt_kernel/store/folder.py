@@ -49,7 +49,8 @@ def prepare(folder: Path) -> tuple[Table, str | None]:
         Where there cannot be one here.
     """
     home = versioned(folder)
-    home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for private in (folder, home):  # the mode is of the last folder that mkdir makes, not of its parents
+        private.mkdir(mode=0o700, parents=True, exist_ok=True)
     moved = None
     table = _attempt(home)
     if table is None:

@@ -55,7 +55,8 @@ class Guard:
         try:
             return read()
         except (sqlite3.Error, OSError, diskcache.Timeout, *layout.GARBLED) as cause:
-            layout.mark(self.folder, cause)
+            if isinstance(self.table, Table):
+                layout.mark(self.folder, cause)
             self.found(f"the store {self.folder} cannot be read ({cause}): its results are not used")
             return None
 

@@ -46,6 +46,12 @@ def find_store(start: Path, environ: Mapping[str, str]) -> Path:
     return user_folder() / "store"
 
 
+def shared_stores(environ: Mapping[str, str]) -> list[Path]:
+    """Return the folders of the stores that lie below the user's own: ``PROVCRT_SHARED`` names them, with colons between."""
+    named = environ.get("PROVCRT_SHARED", "").split(os.pathsep)
+    return [Path(each).expanduser().absolute() for each in named if each]
+
+
 def file_system(path: Path) -> str:
     """Return the type of the file system that `path` lies on (``ext4``, ``nfs4`` …), or ``unknown``.
 

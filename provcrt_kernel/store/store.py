@@ -9,6 +9,9 @@ What it promises
 - Nothing waits for long: where another process keeps the database locked, writing fails with `StoreError`
   within five seconds, and reading finds nothing.
 - A blob that a live session has leased is not evicted.
+- Stores below it are only read. What they hold is there as if it were here, unless there is something of that name here; their
+  records count as this user's own, and so whoever may write to them is trusted. A store below that is damaged, or that anybody
+  may write to, is as if it were not there.
 
 Power failure may lose the latest batches; what it tears is found by its digest or its seal.
 """
@@ -18,6 +21,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
+import stat
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,8 +39,8 @@ from provcrt_kernel.store.errors import StoreError
 from provcrt_kernel.store.guard import Guard
 from provcrt_kernel.store.lease import Lease
 from provcrt_kernel.store.place import user_folder
-from provcrt_kernel.store.seal import Seal, user_seal
-from provcrt_kernel.store.table import Reader, Table
+from provcrt_kernel.store.seal import Seal, Trusted, user_seal
+from provcrt_kernel.store.table import DATABASE, Reader, Table
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -71,12 +75,17 @@ class Store:
         Where it is.
     size_limit : int
         Bytes; when it is passed, the least worthy records are evicted.
+    below : tuple of Store
+        Stores below this one, which are only read; the upper ones first.
     damaged : list of str
         One line for each thing that was found damaged, forged or out of reach, for the caller to show once.
     """
 
-    def __init__(self, folder: Path, table: Table | Reader, seal: Seal, size_limit: int) -> None:
+    def __init__(
+        self, folder: Path, table: Table | Reader, seal: Seal, size_limit: int, below: tuple[Store, ...] = ()
+    ) -> None:
         self.folder = folder
+        self.below = below
         self.size_limit = size_limit
         self._guard = Guard(folder, table)
         self.damaged = self._guard.damaged
@@ -89,7 +98,13 @@ class Store:
 
     @classmethod
     def open(
-        cls, folder: Path, *, size_limit: int = SIZE_LIMIT, readonly: bool = False, key: bytes | None = None
+        cls,
+        folder: Path,
+        *,
+        size_limit: int = SIZE_LIMIT,
+        readonly: bool = False,
+        key: bytes | None = None,
+        below: Iterable[Path] = (),
     ) -> Self:
         """Open the store in `folder`, making it if there is none, and moving it aside if it is damaged.
 
@@ -103,6 +118,8 @@ class Store:
             Read a store that nobody may write to, such as one on a read-only mount.
         key : bytes, optional
             32 secret bytes that seal what is written; by default this user's own.
+        below : iterable of Path
+            Folders of stores to read what this one does not have; the upper ones first.
 
         Raises
         ------
@@ -114,8 +131,12 @@ class Store:
             table, moved = (Reader(layout.versioned(folder)), None) if readonly else layout.prepare(folder)
         except (sqlite3.Error, OSError, diskcache.Timeout, *layout.GARBLED) as cause:
             raise StoreError.cannot_open(folder, cause) from cause
-        store = cls(folder, table, seal, size_limit)
+        layers = [_layer(each) for each in below]
+        store = cls(
+            folder, table, seal, size_limit, tuple(each for each in layers if isinstance(each, Store))
+        )
         store.damaged += [line for line in (complaint, moved) if line]
+        store.damaged += [each for each in layers if isinstance(each, str)]
         return store
 
     # Blobs
@@ -158,7 +179,11 @@ class Store:
 
     def get(self, digest: str) -> bytes | None:
         """Return the blob with this digest, or None where there is none, or only a damaged one."""
-        return self._blobs.get(digest)
+        found = self._blobs.get(digest)
+        for layer in self.below if found is None else ():
+            if (found := layer.get(digest)) is not None:
+                break
+        return found
 
     def restore(self, digest: str, path: str | os.PathLike[str]) -> bool:
         """Write the blob with this digest to the file `path`, replacing it at once or not at all.
@@ -173,11 +198,11 @@ class Store:
         OSError
             Where `path` cannot be written.
         """
-        return self._blobs.restore(digest, path)
+        return self._blobs.restore(digest, path) or any(each.restore(digest, path) for each in self.below)
 
     def has(self, digest: str) -> bool:
         """Tell whether the blob with this digest is there at its full size; `get` knows if it is sound."""
-        return self._blobs.has(digest)
+        return self._blobs.has(digest) or any(each.has(digest) for each in self.below)
 
     # Records
 
@@ -215,17 +240,23 @@ class Store:
         stored = self._guard.reading(lambda: listed(self._guard.table, key)) or []
         ids = [*pending, *(id for id in stored if id not in pending)][:PER_KEY]
         bodies = [(id, self._body(id)) for id in ids]
-        return [(id, body.record) for id, body in bodies if body is not None and body.key == key]
+        found = {id: body.record for id, body in bodies if body is not None and body.key == key}
+        for layer in self.below:
+            found = {**found, **{id: record for id, record in layer.candidates(key) if id not in found}}
+        return list(found.items())
 
     def record(self, id: str) -> bytes | None:
         """Return the record with this id, or None where there is none, or only a forged or damaged one."""
         body = self._body(id)
-        return body.record if body else None
+        if body is not None:
+            return body.record
+        return next((found for each in self.below if (found := each.record(id)) is not None), None)
 
     def ids(self) -> list[str]:
         """Return the ids of all records that are committed."""
         rows = self._guard.reading(lambda: self._guard.table.rows("record:")) or []
-        return [row.key.removeprefix("record:") for row in rows]
+        own = [row.key.removeprefix("record:") for row in rows]
+        return list(dict.fromkeys((*own, *(id for each in self.below for id in each.ids()))))
 
     def drop(self, ids: Collection[str]) -> None:
         """Give up records, and leave the blobs that nothing refers to then for `collect`.
@@ -326,6 +357,8 @@ class Store:
             self._lease.drop()
         with contextlib.suppress(sqlite3.Error):
             self._guard.table.close()
+        for layer in self.below:
+            layer.close()
 
     def __enter__(self) -> Self:
         return self
@@ -341,7 +374,10 @@ class Store:
         body = self._unsealed(
             key, pending[1] if pending else self._guard.reading(lambda: self._guard.table.get(key))
         )
-        return msgspec.msgpack.decode(body, type=_Body) if body is not None else None
+        try:
+            return msgspec.msgpack.decode(body, type=_Body) if body is not None else None
+        except (msgspec.MsgspecError, UnicodeDecodeError):  # sealed, so by a writer of a store below
+            return None
 
     def _unsealed(self, name: str, sealed: bytes | None) -> bytes | None:
         if sealed is None:
@@ -352,3 +388,15 @@ class Store:
                 f"the store {self.folder} holds records that were altered, or made by someone else: ignored"
             )
         return value
+
+
+def _layer(folder: Path) -> Store | str:
+    """Open a store to be laid below another; or say in a line why not."""
+    home = layout.versioned(folder)
+    try:
+        for path in (folder, home, home / DATABASE):
+            if path.stat().st_mode & stat.S_IWOTH:
+                return f"the shared store {folder} is not used: anybody may write to {path}"
+        return Store(folder, Reader(home), Trusted(), SIZE_LIMIT)
+    except (sqlite3.Error, OSError, *layout.GARBLED) as cause:
+        return f"the shared store {folder} is not used: {cause}"

@@ -10,6 +10,7 @@ import contextlib
 import os
 import re
 import sqlite3
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -181,7 +182,10 @@ class Reader:
                 f"{place}?{options}", uri=True, timeout=PATIENCE, check_same_thread=False
             )
             try:
-                self._con.execute("SELECT COUNT(*) FROM Settings").fetchone()
+                self._con.execute("PRAGMA trusted_schema = OFF")
+                kind = self._con.execute("SELECT type FROM sqlite_master WHERE name = 'Cache'").fetchone()
+                if kind != ("table",):  # a view could compute for ever
+                    raise sqlite3.OperationalError("it is no store")
                 return
             except sqlite3.OperationalError as cause:
                 self._con.close()
@@ -221,8 +225,9 @@ def fetch(folder: Path, mode: int, filename: str | None, value: object) -> bytes
     """
     if mode == MODE_RAW and isinstance(value, bytes):
         return value
-    if mode == MODE_BINARY and filename and _OWN.fullmatch(filename):
-        return (folder / filename).read_bytes()
+    if mode == MODE_BINARY:
+        with open(_open(folder, filename), "rb") as file:
+            return file.read()
     raise OSError("a row of another kind")
 
 
@@ -243,12 +248,21 @@ def select_one(connection: sqlite3.Connection, key: str) -> Row | None:
 
 def open_file(folder: Path, row: Row) -> int | None:
     """Return a descriptor for reading the file that `row` names, or None where it has none or it is gone."""
-    if not row.file or not _OWN.fullmatch(row.file):
-        return None
     try:
-        return os.open(folder / row.file, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        return _open(folder, row.file)
     except OSError:
         return None
+
+
+def _open(folder: Path, name: str | None) -> int:
+    """Open a value's file; OSError where it is not one of ours: never a link, nor a pipe that would be waited for."""
+    if not name or not _OWN.fullmatch(name):
+        raise OSError("a row of another kind")
+    descriptor = os.open(folder / name, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return descriptor
+    os.close(descriptor)
+    raise OSError("no regular file")
 
 
 def loose_files(folder: Path) -> Iterator[str]:
