@@ -44,10 +44,18 @@ browser:
 	    apt-get install -y -qq chromium >/dev/null; } || true
 	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory extension && cd extension && npm run --silent lint && npm test --silent; fi
 
-LEFT_OUT = command -v chromium >/dev/null || echo "LEFT OUT: the browser tests, chromium is missing (apt install chromium)"; \
-    command -v npm >/dev/null || echo "LEFT OUT: the JupyterLab extension and all tests of it, npm is missing (install Node.js 20 or newer)"
+# JupyterHub's default proxy is a program for node, from npm.
+PROXY := $(VENV)/node/node_modules/.bin/configurable-http-proxy
+.PHONY: proxy
+proxy: $(VENV)/dev
+	@command -v configurable-http-proxy >/dev/null || test -x $(PROXY) || { \
+	    command -v npm >/dev/null && npm install --silent --no-audit --no-fund --prefix $(VENV)/node configurable-http-proxy@5 >/dev/null; } || true
 
-test: lint sandbox browser $(VENV)/dev  ## everything that must hold: lint, types, rooms, notebooks cold and warm, tests
+LEFT_OUT = command -v chromium >/dev/null || echo "LEFT OUT: the browser tests, chromium is missing (apt install chromium)"; \
+    command -v npm >/dev/null || echo "LEFT OUT: the JupyterLab extension and all tests of it, npm is missing (install Node.js 20 or newer)"; \
+    command -v configurable-http-proxy >/dev/null || test -x $(PROXY) || echo "LEFT OUT: the test of JupyterHub, its proxy is missing (npm install --prefix $(VENV)/node configurable-http-proxy)"
+
+test: lint sandbox browser proxy $(VENV)/dev  ## everything that must hold: lint, types, rooms, notebooks cold and warm, tests
 	@store=$$(mktemp -d) && trap 'rm -rf "$$store"' EXIT && for state in cold warm; do \
 	    echo "notebooks, $$state store" && \
 	    PROVCRT_STORE="$$store" $(BIN)/python -m pytest -q --nbval -p no:cacheprovider $(NOTEBOOKS) || exit 1; \

@@ -360,6 +360,7 @@ async def test_no_path_leads_out(ask: Ask, root: Path) -> None:
     await ask("GET", "compare", path="study", a="e1", b="e2", status=403)
     shutil.rmtree(away)
     away.symlink_to(root.parent / "outside" / ".provcrt" / "executions" / "e1")
+    assert [each["id"] for each in (await ask("GET", "executions", path="study"))["executions"]] == ["e2"]
     await ask("GET", "executions", "e1", path="study", status=403)
     # the project of a folder above is none of this server's
     (root.parent / ".provcrt").mkdir()

@@ -14,6 +14,7 @@ from rich.table import Table
 from provcrt_kernel.cli.base import Id, Json, console, fail, print_json, size, when
 from provcrt_kernel.runtime import Execution, Project
 from provcrt_kernel.runtime.execution import Branch
+from provcrt_kernel.runtime.label import decoded
 
 app = typer.Typer()
 _BRANCH = re.compile(r"b[1-9][0-9]*")
@@ -74,8 +75,10 @@ def list_executions(json: Json = False) -> None:
         verdict = repetitions[-1].verdict.word.replace("volatile", "reproduced except") if repetitions else ""
         big = size(each.command.size) if each.command is not None else f"{len(each.cells)} cells"
         come = f"{each.relation}: {each.changes[0].splitlines()[0]}" if each.changes else ""
+        label = decoded(project.archive, each.id)
+        called = "; ".join(filter(None, (label.name, ", ".join(label.tags))))
         row = ["  " * depth + each.id, each.title, when(each.started), f"{each.seconds:.1f}", big, verdict]
-        table.add_row(*map(escape, [*row, "; ".join(filter(None, (come, each.failed)))]))
+        table.add_row(*map(escape, [*row, "; ".join(filter(None, (called, come, each.failed)))]))
     console().print(table)
 
 

@@ -6,11 +6,13 @@ version of a variable, is kept in an index that is read from the store once and 
 
 from __future__ import annotations
 
+import contextlib
 import difflib
+import itertools
 import os
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -208,13 +210,15 @@ class Recall:
             found = (store.record(id) for id in ids)
             return [record for data in found if data is not None and (record := decode(data)) is not None]
 
-    def _followed(self) -> _Index:
+    @contextlib.contextmanager
+    def _followed(self) -> Iterator[_Index]:
+        """Yield the index as of now; one thread at a time has it."""
         with self._lock:
             store = self._open()
             if store is not None:
                 with store:
                     self._index.follow(store)
-            return self._index
+            yield self._index
 
     def told(self, id: str) -> Told | None:
         """Tell a record; None where there is none."""
@@ -222,10 +226,12 @@ class Recall:
         store = self._open()
         if not records or store is None:
             return None
-        record, index = records[0], self._followed()
+        record = records[0]
         with store:
             looks = store.get(record.library) if record.library else None
             messages = store.get(record.shown) if record.shown else None
+        with self._followed() as index:
+            reads = tuple(_reads(record, index, self._placed))
         notebook, _, cell = record.cell.rpartition("#")
         return Told(
             record=record.id,
@@ -237,7 +243,7 @@ class Recall:
             error=f"{record.error[0]}: {record.error[1]}" if record.error else None,
             volatile=record.volatile,
             pinned=record.pinned,
-            reads=tuple(_reads(record, index, self._placed)),
+            reads=reads,
             writes=tuple(_writes(record, self._placed)),
             packages=tuple(_packages(record, looks)),
             processes=tuple(map(Process, record.processes)),
@@ -247,11 +253,11 @@ class Recall:
 
     def history(self, id: str) -> list[Moment] | None:
         """Tell the records of the cell that a record is of, newest first; None where there is no such record."""
-        index = self._followed()
-        brief = index.briefs.get(id)
-        if brief is None:
-            return None
-        ids = sorted(index.cells[brief.cell], key=lambda each: index.briefs[each].created, reverse=True)
+        with self._followed() as index:
+            brief = index.briefs.get(id)
+            if brief is None:
+                return None
+            ids = sorted(index.cells[brief.cell], key=lambda each: index.briefs[each].created, reverse=True)
         records = self._records(ids[: _LATEST + 1])
         older: list[Record | None] = [*records[1:], None]
         moments = [
@@ -279,7 +285,7 @@ class Recall:
             return found
         with store:
             for cell, places in cells.items():
-                for place in (*places, *self._moved(places)):
+                for place in itertools.chain(places, self._moved(places)):
                     key = store.noted(f"cell:{place}")
                     datas = store.candidates(key.decode(errors="replace")) if key else ()
                     records = [r for _, data in datas if (r := decode(data)) is not None]
@@ -288,14 +294,16 @@ class Recall:
                         break
         return found
 
-    def _moved(self, places: Iterable[str]) -> list[str]:
+    def _moved(self, places: Iterable[str]) -> Iterator[str]:
         """Where cells of notebooks with the same name stood, the latest first: a folder may have been moved or copied."""
-        index = self._followed()
         names = {os.path.basename(place) for place in places}
-        there = [cell for cell in index.cells if os.path.basename(cell) in names and index.cells[cell]]
-        return sorted(
-            there, key=lambda cell: max(index.briefs[id].created for id in index.cells[cell]), reverse=True
-        )
+        with self._followed() as index:
+            there = {
+                cell: max(index.briefs[id].created for id in ids)
+                for cell, ids in index.cells.items()
+                if ids and os.path.basename(cell) in names
+            }
+        yield from sorted(there, key=lambda cell: there[cell], reverse=True)
 
     def these(self, ids: Mapping[str, str]) -> dict[str, Record]:
         """Return the records with some ids, by the same keys; those that are gone are left out."""

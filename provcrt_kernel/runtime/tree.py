@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import shlex
 import threading
-from pathlib import Path
 from typing import Literal
 
 import msgspec
@@ -17,7 +16,10 @@ from provcrt_kernel.provenance.compare import Word
 from provcrt_kernel.provenance.files import FileVersion
 from provcrt_kernel.runtime.archive import EXECUTED, Archive
 from provcrt_kernel.runtime.execution import Branch, ended
-from provcrt_kernel.runtime.label import FILE, decoded
+from provcrt_kernel.runtime.label import FILE, Label, decoded
+
+#: Of an execution's folder, what a node is made of.
+_FILES = ("execution.json", FILE, "repetitions", EXECUTED)
 
 
 class Node(msgspec.Struct, frozen=True):
@@ -92,32 +94,28 @@ class Tree:
     """Lists executions, and remembers what it has read; may be used by several threads."""
 
     def __init__(self) -> None:
-        self._known: dict[Path, tuple[tuple[int, ...], Node]] = {}
+        self._known: dict[str, tuple[tuple[tuple[int, ...], ...], Node]] = {}
         self._lock = threading.Lock()
 
-    def nodes(self, archive: Archive) -> list[Node]:
-        """Return the executions, oldest first; of a damaged one, that it is."""
-        return [self.node(archive, id) for id in archive.ids()]
-
     def node(self, archive: Archive, id: str) -> Node:
-        """Return one execution."""
-        folder = archive.folder / id
-        now = tuple(
-            number
-            for name in ("execution.json", FILE, "repetitions", EXECUTED)
-            for number in _identity(f"{folder}/{name}")
-        )
+        """Return an execution that is there; of a damaged one, that it is."""
+        folder = f"{archive.folder}/{id}"  # paths as objects would take longer than all the rest
+        now = tuple(_identity(f"{folder}/{name}") for name in _FILES)
         with self._lock:
             known = self._known.get(folder)
         if known is not None and known[0] == now:
             return known[1]
-        node = _read(archive, id, executed=now[-1])
+        _, labelled, repeated, executed = now
+        label = decoded(archive, id) if labelled[0] else Label()
+        node = _read(
+            folder, id, label, _latest(f"{folder}/repetitions") if repeated[0] else (None, 0), executed[2]
+        )
         with self._lock:
             self._known[folder] = now, node
         return node
 
 
-def _identity(path: str) -> tuple[int, ...]:
+def _identity(path: str) -> tuple[int, int, int]:
     try:
         status = os.stat(path)
     except OSError:
@@ -125,11 +123,17 @@ def _identity(path: str) -> tuple[int, ...]:
     return status.st_mtime_ns, status.st_ino, status.st_size
 
 
-def _read(archive: Archive, id: str, *, executed: int) -> Node:
-    folder = archive.folder / id
-    label = decoded(archive, id)
+def _content(path: str) -> bytes:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        brief = msgspec.json.decode((folder / "execution.json").read_bytes(), type=_Brief)
+        return os.read(descriptor, os.fstat(descriptor).st_size)
+    finally:
+        os.close(descriptor)
+
+
+def _read(folder: str, id: str, label: Label, repeated: tuple[Word | None, int], executed: int) -> Node:
+    try:
+        brief = msgspec.json.decode(_content(f"{folder}/execution.json"), type=_Brief)
     except (OSError, msgspec.MsgspecError, ValueError) as cause:
         said = f"what is kept of {id} is damaged ({type(cause).__name__}): run it again"
         return Node(
@@ -138,7 +142,7 @@ def _read(archive: Archive, id: str, *, executed: int) -> Node:
     command, notebook = brief.command, brief.notebook
     title = shlex.join(command.argv) if command is not None else notebook.path if notebook is not None else ""
     failed = ended(command.status) if command is not None and command.status else brief.error
-    verdict, repetitions = _latest(folder / "repetitions")
+    verdict, repetitions = repeated
     return Node(
         id=id,
         parent=brief.parent,
@@ -159,11 +163,11 @@ def _read(archive: Archive, id: str, *, executed: int) -> Node:
     )
 
 
-def _latest(folder: Path) -> tuple[Word | None, int]:
+def _latest(folder: str) -> tuple[Word | None, int]:
     """Return the verdict of the latest repetition, and how many there are."""
     try:
         numbers = sorted(int(name) for name in os.listdir(folder) if name.isdecimal())
-        latest = (folder / str(numbers[-1]) / "repetition.json").read_bytes()
+        latest = _content(f"{folder}/{numbers[-1]}/repetition.json")
         return msgspec.json.decode(latest, type=_Repeated).verdict.word, len(numbers)
     except (OSError, IndexError, msgspec.MsgspecError, ValueError):
         return None, 0

@@ -274,7 +274,8 @@ class ExecutionsHandler(Handler):
             if refused.status != 404 or not self.places.resolve(self.path):
                 raise
             return m.TreeAnswer(None, (), ())
-        nodes = self.services.tree.nodes(project.archive)
+        ids = [id for id in project.archive.ids() if not self.places.linked(project.archive.folder / id)]
+        nodes = [self.services.tree.node(project.archive, id) for id in ids]
         forks = tuple(map(Fork.of, project.branches()))
         return m.TreeAnswer(self.services.told(project), tuple(nodes), forks)
 

@@ -134,6 +134,10 @@ class Places:
             raise Refused.outside(id)
         return id
 
+    def linked(self, folder: Path) -> bool:
+        """Whether an execution's folder, or what it says in it, is a link: then it is none that we made."""
+        return os.path.islink(folder) or os.path.islink(folder / "execution.json")
+
     def free(self, wanted: Path) -> Path:
         """Return a path like this one at which there is nothing."""
         number, found = 1, wanted
