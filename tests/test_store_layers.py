@@ -164,15 +164,15 @@ def test_a_kernel_replays_what_another_user_recorded(tmp_path: Path) -> None:
         assert all(r and r["record"] for r in reports)
     before = state(tmp_path / "shared")
     pupil = {"XDG_DATA_HOME": str(tmp_path / "pupil"), "PROVCRT_SHARED": str(tmp_path / "shared")}
-    (tmp_path / "p" / "work").mkdir(parents=True)
-    with running(OURS, specs, tmp_path / "p", environment=pupil) as kernel:
+    own = tmp_path / "own"
+    with running(OURS, specs, tmp_path / "t", store=own, environment=pupil) as kernel:
         answers = [kernel.execute(cell) for cell in cells]
         assert [a.report and a.report["status"] for a in answers] == ["replayed"] * 3
         assert kernel.execute("sum(big), len(big)").result == "(0, 100000)"  # a value from below
         assert answers[0].text("stderr") == ""
     assert state(tmp_path / "shared") == before
     (tmp_path / "shared").chmod(0o777)
-    with running(OURS, specs, tmp_path / "q", environment=pupil) as kernel:
+    with running(OURS, specs, tmp_path / "t", store=tmp_path / "another", environment=pupil) as kernel:
         answer = kernel.execute(cells[0])
         assert answer.report
         assert answer.report["status"] == "executed"
