@@ -314,6 +314,7 @@ def test_experiments(running: Lab, page: Page) -> None:
     compared = page.page.locator(".provcrt-Compare")
     compared.locator("img").nth(1).wait_for()
     assert "3 of 3 cells differ" in compared.inner_text()
+    assert "undefined" not in compared.inner_text()
     assert compared.locator("img").nth(0).get_attribute("src") != compared.locator("img").nth(
         1
     ).get_attribute("src")

@@ -186,7 +186,7 @@ export interface IComparison {
     differs: string[];
   }[];
   parameters: { name: string; a: string | null; b: string | null }[];
-  files: { name: string; role: string; a: string | null; b: string | null }[];
+  files: { path: string; role: string; a: string | null; b: string | null }[];
   environment: { name: string; a: string | null; b: string | null }[];
   changes: { part: string; name: string; before: string; after: string; diff: string }[];
 }

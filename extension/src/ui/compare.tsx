@@ -47,7 +47,7 @@ function Comparison({ comparison, rendermime }: IComparisonProps): JSX.Element {
       <Differences title="Parameters" rows={comparison.parameters} />
       <Differences
         title="Files"
-        rows={comparison.files.map(file => ({ ...file, name: `${file.name} (${file.role})` }))}
+        rows={comparison.files.map(file => ({ ...file, name: `${file.path} (${file.role})` }))}
       />
       <Differences title="Environment" rows={comparison.environment} />
       {comparison.changes.map(change => (

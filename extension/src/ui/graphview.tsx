@@ -60,11 +60,13 @@ export function GraphView({ graph: whole, chosen, onChoose, onOpen }: IGraphProp
       y: at.y - ((at.y - top) * next) / scale
     });
   };
-  const fit = () => {
+  /** Show all of it, but no smaller than this; what does not fit lies to the right and below. */
+  const fit = (least = 0.05) => {
     const box = frame.current?.getBoundingClientRect();
     if (box && box.width > 0 && drawing.width > 0) {
-      const scale = Math.min(1, box.width / drawing.width, box.height / drawing.height);
-      move({ scale, x: (box.width - drawing.width * scale) / 2, y: 4 });
+      const whole = Math.min(1, box.width / drawing.width, box.height / drawing.height);
+      const scale = Math.max(least, whole);
+      move({ scale, x: Math.max(0, (box.width - drawing.width * scale) / 2), y: 4 });
     }
   };
   const show = (target: INode) => {
@@ -75,9 +77,9 @@ export function GraphView({ graph: whole, chosen, onChoose, onOpen }: IGraphProp
       move({ x: box.width / 2 - target.x * scale, y: box.height / 2 - target.y * scale });
     }
   };
-  // a new drawing is shown whole; React's wheel listener could not prevent the page's own scrolling
+  // a new drawing is shown as large as can be read; React's wheel listener could not prevent the page's own scrolling
   useEffect(() => {
-    fit();
+    fit(0.7);
     const element = frame.current;
     const onWheel = (event: WheelEvent) => {
       event.preventDefault();
@@ -139,7 +141,7 @@ export function GraphView({ graph: whole, chosen, onChoose, onOpen }: IGraphProp
 
   const cells = [...reached].filter(id => id.startsWith('cell:') && id !== node?.id);
   const rerun = node
-    ? `A change of ${node.title} may re-run ${plural(cells.length, 'cell')}.`
+    ? `A change of ${node.kind} ${node.label} may re-run ${plural(cells.length, 'cell')}.`
     : 'Choose a node to see what a change of it would re-run.';
   return (
     <div className="provcrt-Graph">
@@ -150,7 +152,7 @@ export function GraphView({ graph: whole, chosen, onChoose, onOpen }: IGraphProp
         <button type="button" onClick={() => zoom(0.8)} aria-label="Zoom out" title="Zoom out (−)">
           −
         </button>
-        <button type="button" onClick={fit} title="Show all (0)">
+        <button type="button" onClick={() => fit()} title="Show all (0)">
           Show all
         </button>
         <label title="Files outside of the folder that Jupyter serves">

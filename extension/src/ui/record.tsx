@@ -15,6 +15,8 @@ export interface IRecordProps {
   openCell: (id: string) => void;
 }
 
+/** A section of more items than this is closed until it is opened. */
+const MANY = 12;
 const FILES = new Set(['file', 'folder', 'absent']);
 
 export function RecordView(props: IRecordProps): JSX.Element {
@@ -106,7 +108,7 @@ function Section<T>({ title, items, draw }: ISectionProps<T>): JSX.Element | nul
   }
   const shown = all ? items : items.slice(0, 30);
   return (
-    <details open>
+    <details open={items.length <= MANY}>
       <summary>
         {title} <small>{items.length}</small>
       </summary>
