@@ -278,18 +278,18 @@ def test_branch_from_a_cell(running: Lab, page: Page) -> None:
     page.cell(3).locator(".jp-InputPrompt").click(button="right")
     page.page.locator(".lm-Menu-item", has_text="Branch from This Cell").click()
     until = time.monotonic() + 20
-    while (
-        len(found := [f for f in (running.root / "branch").glob("*.ipynb") if f.name != "study.ipynb"]) == 0
-    ):
+    # while the notebook is saved there is a hidden file beside it
+    while not (found := set((running.root / "branch").glob("[!.]*.ipynb")) - {running.root / path}):
         assert time.monotonic() < until
         page.page.wait_for_timeout(100)
-    page.page.wait_for_selector(f".lm-DockPanel-tabBar .lm-mod-current:has-text('{found[0].name}')")
+    name = found.pop().name
+    page.page.wait_for_selector(f".lm-DockPanel-tabBar .lm-mod-current:has-text('{name}')")
     page.settled()
     page.run_all()
     page.page.wait_for_timeout(500)
     assert page.badges()[:4] == ["replayed"] * 4
     page.command("Show Experiments")
-    row = page.page.locator("#provcrt-experiments .provcrt-Row", has_text=found[0].name)
+    row = page.page.locator("#provcrt-experiments .provcrt-Row", has_text=name)
     row.first.wait_for()
 
 
