@@ -7,7 +7,16 @@ from typing import Annotated
 
 import typer
 
-from provcrt_kernel.cli.base import Id, Json, print_json, say, say_problems
+from provcrt_kernel.cli.base import (
+    Id,
+    Json,
+    print_cells,
+    print_json,
+    print_total,
+    progress,
+    say,
+    say_problems,
+)
 from provcrt_kernel.runtime import Execution, Project
 from provcrt_kernel.runtime.execution import ended
 
@@ -21,13 +30,15 @@ def given(
         typer.Argument(metavar="VALUE... repeat ID [%N]...", help="Values, and the arguments they replace."),
     ],
 ) -> None:
-    """Repeat a command with other arguments (%1 is the first) or data files (path=file), as a new execution."""
+    """Repeat with other arguments (%1 is the first), parameters (name=value) or data files (path=file), as a new execution."""
     json = "--json" in words[-1:]
     words = words[:-1] if json else words
     if "repeat" not in words[1:] or words[-1] == "repeat":
         raise typer.BadParameter("write VALUE... repeat ID [%N]..., as in: provcrt given 8 repeat e1 %1")
     at = len(words) - 1 - words[::-1].index("repeat")
-    execution = Project.find(Path.cwd()).given(words[at + 1], words[:at], words[at + 2 :], show=not json)
+    execution = Project.find(Path.cwd()).given(
+        words[at + 1], words[:at], words[at + 2 :], show=not json, on_cell=progress(json)
+    )
     _print_modified(execution, json)
 
 
@@ -51,7 +62,7 @@ def commit(
     json: Json = False,
 ) -> None:
     """Run an execution with the files that were edited, as a new execution."""
-    _print_modified(Project.find(Path.cwd()).commit(id, show=not json), json)
+    _print_modified(Project.find(Path.cwd()).commit(id, show=not json, on_cell=progress(json)), json)
 
 
 @app.command()
@@ -75,11 +86,19 @@ def branch(
 
 
 def _print_modified(execution: Execution, json: bool) -> None:
-    assert execution.command is not None
     if json:
         print_json(execution)
         return
-    say(f"{execution.id}  from {execution.parent} by {execution.relation}, {ended(execution.command.status)}")
+    how = (
+        ended(execution.command.status)
+        if execution.command is not None
+        else execution.error or "ran to its end"
+    )
+    if execution.command is None:
+        print_cells(execution.cells)
+        print_total(execution.cells, execution.seconds)
+    say(f"{execution.id}  from {execution.parent} by {execution.relation}, {how}")
     for change in execution.changes:
         say(f"  {change.splitlines()[0]}")
-    say_problems(execution.command)
+    if execution.container is not None:
+        say_problems(execution.container)

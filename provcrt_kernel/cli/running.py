@@ -118,15 +118,24 @@ def _execute_command(argv: list[str], json: bool) -> NoReturn:
 def repeat(
     id: Id,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 where it diverges.")] = False,
-    no_isolation: Annotated[bool, typer.Option("--no-isolation", help="Run a command in place.")] = False,
+    no_isolation: Annotated[bool, typer.Option("--no-isolation", help="Run in place.")] = False,
+    no_memo: Annotated[bool, typer.Option("--no-memo", help="Run every cell, replay none.")] = False,
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="Folder for the files that a command wrote.")
+        Path | None,
+        typer.Option(
+            "-o", "--output", help="Folder for what a command wrote; file for an executed notebook."
+        ),
     ] = None,
     json: Json = False,
 ) -> None:
-    """Repeat an execution and compare: a command on its container's content, a notebook incrementally."""
+    """Repeat an execution on its container's content, isolated, and compare; a notebook incrementally."""
     repetition = Project.find(Path.cwd()).repeat(
-        id, isolation=not no_isolation, output=output, show=not json, on_cell=progress(json)
+        id,
+        isolation=not no_isolation,
+        output=output,
+        memo=not no_memo,
+        show=not json,
+        on_cell=progress(json),
     )
     if json:
         print_json(repetition)
@@ -144,6 +153,8 @@ def _print_repetition(repetition: Repetition) -> None:
         print_total(repetition.cells, repetition.seconds)
     else:
         say_problems(repetition.command)
+    if repetition.kernel is not None:
+        say_problems(repetition.kernel)
     for difference in repetition.verdict.differences:
         excuse = f" (cannot be repeated: {', '.join(difference.volatile)})" if difference.volatile else ""
         excuse += f" (overlooking {difference.explained})" if difference.explained else ""

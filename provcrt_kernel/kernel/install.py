@@ -9,11 +9,12 @@ import sys
 import tempfile
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 NAME = "provcrt"
 
 #: Fingerprints of sets and strings must be the same in every process.
-SPEC = {
+SPEC: dict[str, Any] = {
     "argv": [sys.executable, "-m", "provcrt_kernel", "-f", "{connection_file}"],
     "display_name": "PROV-CRT Python",
     "language": "python",

@@ -27,6 +27,8 @@ Manager = Literal["dpkg", "rpm", "conda", "pip", "python"]
 _DPKG = Path("/var/lib/dpkg")
 _SITE = re.compile(r"(.*/(?:site|dist)-packages)/")
 _STDLIB = re.compile(r"(.*)/lib(?:64)?/(python3\.\d+)/")
+#: What a package says of itself. Who looks for plug-ins reads that of all packages, and uses none of them by that.
+METADATA = re.compile(r"\.(?:dist|egg)-info/|/conda-meta/")
 _UNNEEDED = (
     "/usr/share/doc/",
     "/usr/share/man/",

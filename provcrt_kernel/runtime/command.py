@@ -7,7 +7,7 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -123,7 +123,7 @@ def run(
 
 
 @contextlib.contextmanager
-def _as_ours(copier: Copier):  # type: ignore[no-untyped-def]
+def _as_ours(copier: Copier) -> Iterator[None]:
     """Have the command's streams as our own descriptors 0, 1 and 2 meanwhile."""
     saved = [os.dup(number) for number in range(3)]
     try:
@@ -145,3 +145,20 @@ def _is_text(place: str) -> bool:
     except OSError:
         return False
     return not head.startswith((b"\x7fELF", b"#!")) and b"\0" not in head
+
+
+def umask() -> int:
+    """Return the umask of this process."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
+
+
+@contextlib.contextmanager
+def masked(mask: int) -> Iterator[None]:
+    """Have another umask meanwhile."""
+    before = os.umask(mask & 0o777)
+    try:
+        yield
+    finally:
+        os.umask(before)

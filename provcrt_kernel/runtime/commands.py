@@ -5,31 +5,29 @@ from __future__ import annotations
 import os
 import shutil
 import stat
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
 import msgspec
 
-from provcrt_kernel.provenance.audit import Audit, pack, unpack
+from provcrt_kernel.provenance.audit import Audit, pack
 from provcrt_kernel.runtime import environment
 from provcrt_kernel.runtime.archive import Archive
-from provcrt_kernel.runtime.command import Ran, Run, in_place, run, runnable
+from provcrt_kernel.runtime.command import Ran, Run, in_place, masked, run, runnable, umask
 from provcrt_kernel.runtime.contain import contain
-from provcrt_kernel.runtime.content import Content, within
+from provcrt_kernel.runtime.content import Content
 from provcrt_kernel.runtime.errors import ProjectError
 from provcrt_kernel.runtime.execution import Commanded, Execution, Relation, Repetition
-from provcrt_kernel.runtime.facts import Facts
+from provcrt_kernel.runtime.facts import Facts, network
+from provcrt_kernel.runtime.inside import audited, bring_out, check_inputs, sandboxed
 from provcrt_kernel.runtime.judge import Side, verdict
+from provcrt_kernel.runtime.kept import Kept
 from provcrt_kernel.runtime.listed import asked_for
-from provcrt_kernel.runtime.pack import packed
-from provcrt_kernel.runtime.sandbox import Sandbox, problem
 from provcrt_kernel.runtime.secrets import without_secrets
 from provcrt_kernel.runtime.streams import source
-from provcrt_kernel.store import Store, digest_file
+from provcrt_kernel.store import Store
 
 T = TypeVar("T")
 _STREAMS = ("stdin", "stdout", "stderr")
@@ -96,9 +94,9 @@ def execute(archive: Archive, root: Path, argv: Sequence[str], *, show: bool = T
             audit=audit,
             content=content,
             size=found.content.size,
-            umask=_umask(),
+            umask=umask(),
             left_out=left_out,
-            network=_network(found.audit),
+            network=network(found.audit),
             problems=found.audit.problems,
         )
         blobs = {*found.blobs, *found.content.blobs, *streams.values(), audit, content}
@@ -138,36 +136,6 @@ def _keep(
         )
 
     return archive.keep(draft, make)
-
-
-@dataclass(frozen=True)
-class Kept:
-    """An execution of a command with what the store holds of it."""
-
-    execution: Execution
-    command: Commanded
-    audit: Audit
-    content: Content
-
-    @classmethod
-    def load(cls, execution: Execution, store: Store) -> Kept:
-        """Return what is kept of an execution; ProjectError where that cannot be had."""
-        command = execution.command
-        if command is None:
-            raise ProjectError.not_a_command(execution.id, "of which no container is kept")
-        return cls(
-            execution, command, _load(store, command.audit, Audit), _load(store, command.content, Content)
-        )
-
-
-def _load(store: Store, digest: str, kind: type[T]) -> T:
-    data = store.get(digest)
-    if data is None:
-        raise ProjectError.content_lost([f"its {kind.__name__.lower()}"])
-    try:
-        return unpack(data, kind)
-    except (msgspec.MsgspecError, UnicodeError, ValueError) as cause:
-        raise ProjectError.hostile(f"its {kind.__name__.lower()} cannot be read") from cause
 
 
 def repeat(
@@ -212,7 +180,7 @@ def repeat(
             streams=streams,
             status=ran.status,
             audit=digest,
-            network=_network(audit),
+            network=network(audit),
             problems=audit.problems,
             isolated=isolation,
         )
@@ -271,7 +239,7 @@ def modify(
             audit=digests[0],
             content=digests[1],
             size=kept.content.size,
-            network=_network(audit),
+            network=network(audit),
             problems=audit.problems,
             isolated=True,
         )
@@ -311,87 +279,22 @@ def _run(
     if not isolation:
         if not archive.is_ours(kept.execution.id):
             raise ProjectError.not_ours(kept.execution.id)
-        _check_inputs(kept, store)
+        check_inputs(kept, store)
         environ = {**command.environ, **{n: os.environ[n] for n in command.left_out if n in os.environ}}
         runner = in_place([str(root / ".provcrt")])
-        with _masked(command.umask):
+        with masked(command.umask):
             ran = run(command.program, command.cwd, environ, draft, runner, show=show, stdin=stdin)
         facts = Facts(store)
         return ran, facts.audit(ran.span), facts.blobs
-    if why := problem():
-        raise ProjectError.no_isolation(why)
-    with _sandbox(archive, root, store, kept) as sandbox:
+    with sandboxed(archive, root, store, kept) as sandbox:
         isolated: Run = sandbox.run
-        with _masked(command.umask):
+        with masked(command.umask):
             ran = run(command.program, command.cwd, command.environ, draft, isolated, show=show, stdin=stdin)
-        known = {each.path: each.digest for each in (*kept.content.entries, *kept.content.system)}
-        facts = Facts(store, lambda path: within(sandbox.root, path), known)
-        audit = facts.audit(ran.span)
+        audit, blobs = audited(ran.span, sandbox, kept, store)
         if output is not None:
-            _bring_out(audit, sandbox.root, output, command.cwd)
+            bring_out(audit, Path(sandbox.root), output, command.cwd)
     (draft / "given").unlink(missing_ok=True)
-    return ran, audit, facts.blobs
-
-
-@contextmanager
-def _sandbox(archive: Archive, root: Path, store: Store, kept: Kept) -> Iterator[Sandbox]:
-    try:
-        archive.cache.mkdir(exist_ok=True)
-        with tempfile.TemporaryDirectory(
-            dir=archive.cache, prefix=".run-", ignore_cleanup_errors=True
-        ) as folder:
-            yield Sandbox(
-                kept.content,
-                store,
-                archive.cache,
-                Path(folder),
-                network=bool(kept.command.network),
-                ignore=[str(root / ".provcrt")],
-            )
-    except OSError as cause:
-        raise ProjectError.cannot_write(archive.cache, cause) from cause
-
-
-def _bring_out(audit: Audit, root: Path, output: Path, cwd: str) -> None:
-    """Copy the files that a run in a sandbox left to a folder: those under its working directory by their name there."""
-    for fact in audit.files:
-        place = within(root, fact.path)
-        if fact.written and os.path.isfile(place) and not os.path.islink(place):
-            inner = (
-                os.path.relpath(fact.path, cwd)
-                if fact.path.startswith(cwd.rstrip("/") + "/")
-                else fact.path[1:]
-            )
-            target = output / inner
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(place, target)
-
-
-def _check_inputs(kept: Kept, store: Store) -> None:
-    """Raise where an input is not what it was."""
-    changed = []
-    for entry in (*kept.content.entries, *kept.content.system):
-        try:
-            if entry.kind == "file" and entry.digest:
-                same = digest_file(entry.path) == entry.digest
-            elif entry.kind == "link":
-                same = os.readlink(entry.path) == entry.target
-            else:
-                same = os.path.lexists(entry.path)
-        except OSError:
-            same = False
-        if not same:
-            changed.append(entry.path)
-    for each in kept.content.packs:
-        with tempfile.TemporaryDirectory() as folder:
-            try:
-                same = packed(each.package, store, Path(folder)).digest == each.digest
-            except (OSError, ValueError):
-                same = False
-        if not same:
-            changed.append(f"the package {each.package.name}")
-    if changed:
-        raise ProjectError.inputs_changed(kept.execution.id, changed)
+    return ran, audit, blobs
 
 
 def _standard_input(store: Store) -> str | None:
@@ -411,23 +314,3 @@ def _streams(store: Store, folder: Path) -> dict[str, str]:
         for name in _STREAMS
         if name != "stdin" or (folder / name).stat().st_size
     }
-
-
-def _umask() -> int:
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return mask
-
-
-@contextmanager
-def _masked(mask: int) -> Iterator[None]:
-    """Have another umask meanwhile."""
-    before = os.umask(mask & 0o777)
-    try:
-        yield
-    finally:
-        os.umask(before)
-
-
-def _network(audit: Audit) -> tuple[str, ...]:
-    return tuple(sorted({f"{each.address}:{each.port}" for each in audit.network}))

@@ -14,11 +14,11 @@ from pathlib import Path
 import msgspec
 
 from provcrt_kernel.runtime.archive import Archive, write
-from provcrt_kernel.runtime.commands import Kept
-from provcrt_kernel.runtime.content import Entry, from_store, lay
+from provcrt_kernel.runtime.content import Entry, from_store, host_file, lay
 from provcrt_kernel.runtime.errors import ProjectError
 from provcrt_kernel.runtime.execution import Execution
-from provcrt_kernel.runtime.given import host_file, with_entries
+from provcrt_kernel.runtime.given import with_entries
+from provcrt_kernel.runtime.kept import Kept
 from provcrt_kernel.store import Store, digest_file
 
 _PROGRAMS = (
@@ -40,6 +40,7 @@ _PROGRAMS = (
     ".cfg",
 )
 _OTHERS = "elsewhere"  # in a checkout: the files from outside of the working directory
+_SHELL = ("/bin", "/sbin", "/lib", "/lib64")  # links of a merged system
 _SHOWN = 40  # lines of a diff
 
 
@@ -66,8 +67,10 @@ def checked_out(archive: Archive) -> Checkout | None:
         return None
 
 
-def checkout(archive: Archive, kept: Kept, folder: Path, store: Store) -> int:
-    """Lay the user's files of an execution out in a folder; return how many.
+def checkout(
+    archive: Archive, kept: Kept, folder: Path, store: Store, notebook: tuple[str, bytes] | None = None
+) -> int:
+    """Lay the user's files of an execution out in a folder, and the notebook that it ran; return how many.
 
     Raises
     ------
@@ -76,7 +79,9 @@ def checkout(archive: Archive, kept: Kept, folder: Path, store: Store) -> int:
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ProjectError.usage(f"{folder} is not empty", "give another folder")
-    files = [entry for entry in kept.content.entries if entry.kind in ("file", "link")]
+    files = [
+        entry for entry in kept.content.entries if entry.kind in ("file", "link") and entry.path not in _SHELL
+    ]
     moved = [
         msgspec.structs.replace(entry, path="/" + _inner(entry.path, kept.command.cwd)) for entry in files
     ]
@@ -87,12 +92,16 @@ def checkout(archive: Archive, kept: Kept, folder: Path, store: Store) -> int:
         raise ProjectError.cannot_write(folder, cause) from cause
     if lost:
         raise ProjectError.content_lost(lost)
+    if notebook is not None:
+        write(folder / notebook[0], notebook[1])
     state = Checkout(kept.execution.id, str(folder.absolute()))
     write(archive.folder / "checkout", msgspec.json.encode(state))
-    return len(files)
+    return len(files) + (notebook is not None)
 
 
-def edited(kept: Kept, folder: Path | None, known: Mapping[str, set[str]], store: Store) -> Edited:
+def edited(
+    kept: Kept, folder: Path | None, known: Mapping[str, set[str]], store: Store, notebook: str = ""
+) -> Edited:
     """Return an execution with the files as they are now.
 
     Parameters
@@ -104,17 +113,15 @@ def edited(kept: Kept, folder: Path | None, known: Mapping[str, set[str]], store
         Contents that runs left in each path, which are no edits.
     store : Store
         Where new contents go.
+    notebook : str
+        The path of the notebook that is run, which is no file of its container.
 
-    Raises
-    ------
-    ProjectError
-        Where nothing was edited.
     """
     cwd = kept.command.cwd
     added, gone, changes = [], [], []
     paths = {}
     for entry in kept.content.entries:
-        if entry.kind == "file" and entry.digest:
+        if entry.kind == "file" and entry.digest and entry.path != notebook:
             paths[entry.path] = folder / _inner(entry.path, cwd) if folder else Path(entry.path)
     for path, place in paths.items():
         entry = next(each for each in kept.content.entries if each.path == path)
@@ -127,13 +134,14 @@ def edited(kept: Kept, folder: Path | None, known: Mapping[str, set[str]], store
             continue
         added.append(host_file(place, path, store))
         changes.append(_change(path, entry, place, store))
+    seen = {each.path: each.mtime_ns for each in kept.content.entries if each.kind == "hollow"}
     for place in sorted((folder or Path(cwd)).rglob("*") if folder else _programs(Path(cwd))):
         path = _outer(place, folder, cwd) if folder else str(place)
-        if path not in paths and place.is_file() and path not in known:
+        if path not in paths and place.is_file() and path not in known and path != notebook:
+            if seen.get(path) == place.stat().st_mtime_ns:
+                continue  # it lay there, and nobody read it
             added.append(host_file(place, path, store))
             changes.append(f"{path} is new")
-    if not changes:
-        raise ProjectError.nothing_to_commit(kept.execution.id)
     return Edited(replace(kept, content=with_entries(kept.content, added, gone)), tuple(changes))
 
 

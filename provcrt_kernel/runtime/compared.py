@@ -9,7 +9,7 @@ import msgspec
 from nbformat import NotebookNode
 
 from provcrt_kernel.provenance.compare import difference
-from provcrt_kernel.runtime.commands import Kept
+from provcrt_kernel.runtime.kept import Kept
 from provcrt_kernel.store import Store
 
 _SHOWN = 40  # lines of a diff

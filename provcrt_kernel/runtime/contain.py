@@ -8,24 +8,21 @@ from __future__ import annotations
 
 import functools
 import os
-import re
 import stat
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
 from provcrt_kernel.provenance.audit import Audit, Touched
-from provcrt_kernel.provenance.owners import Package, owners
-from provcrt_kernel.runtime.content import Content, Entry, Packed
+from provcrt_kernel.provenance.owners import METADATA, Package, owners
+from provcrt_kernel.runtime.content import Content, Entry, Packed, host_file
 from provcrt_kernel.runtime.facts import NOWHERE, PRIVATE, Facts, look
 from provcrt_kernel.runtime.pack import packed
 from provcrt_kernel.store import Store
 from provcrt_kernel.trace import Access, Span
 
-#: What a package says of itself. Who looks for plug-ins reads that of all packages, and uses none of them by that.
-_METADATA = re.compile(r"\.(?:dist|egg)-info/")
 _SYSTEM = ("/usr/", "/bin/", "/sbin/", "/lib", "/etc/", "/opt/", "/var/lib/", "/nix/", "/gnu/")
 
 
@@ -56,6 +53,7 @@ def contain(
     folders: Iterable[str],
     further: Iterable[Package] = (),
     listed: Mapping[str, str] = {},
+    whole: Iterable[str] = (),
 ) -> Contained:
     """Keep what a run read and wrote.
 
@@ -73,13 +71,15 @@ def contain(
         Packages to keep although nothing of them was touched.
     listed : mapping of str to str
         Packages that the user asks for, and where.
+    whole : iterable of str
+        Folders of programs to keep whole, unless a package owns them.
 
     Raises
     ------
     StoreError, OSError
         Where it cannot be kept.
     """
-    return _Containing(_with_sources(span), store, scratch).whole(folders, further, listed)
+    return _Containing(span, store, scratch).whole(folders, further, listed, whole)
 
 
 def _with_sources(span: Span) -> Span:
@@ -100,15 +100,21 @@ class _Containing:
     """One container in the making."""
 
     def __init__(self, span: Span, store: Store, scratch: Path) -> None:
-        self._span = span
+        self._used = {access.path for access in span.accesses if _used(access)}
+        self._span = span = _with_sources(span)
         self._store = store
         self._scratch = scratch
         self._facts = Facts(store)
         self._problems: list[str] = []
+        self._homes: tuple[str, ...] = ()
         self._accesses = [each for each in span.accesses if not each.path.startswith(NOWHERE)]
 
     def whole(
-        self, folders: Iterable[str], further: Iterable[Package], listed: Mapping[str, str]
+        self,
+        folders: Iterable[str],
+        further: Iterable[Package],
+        listed: Mapping[str, str],
+        programs: Iterable[str],
     ) -> Contained:
         """Make it."""
         there = [each for each in self._accesses if each.first is not None]
@@ -118,12 +124,11 @@ class _Containing:
             if each.first is not None and each.first.kind in ("file", "link") and not each.written
         ]
         owned = owners(files)
-        used = {
-            owned[each.path]
-            for each in there
-            if each.path in owned and (each.read or each.executed) and not _METADATA.search(each.path)
-        }
-        attempts = [self._pack(package) for package in sorted(used | set(further))]
+        used = {owned[each.path] for each in there if each.path in owned and each.path in self._used}
+        used.update(further)
+        programs = tuple(os.path.realpath(folder) for folder in programs)
+        self._homes = tuple({*_homes(used), *(f"{folder}/" for folder in programs)})
+        attempts = [self._pack(package) for package in sorted(used)]
         packs = [each for each in attempts if each is not None]
         whole = {each.package: number for number, each in enumerate(packs)}
         inside = {path: whole[package] for path, package in owned.items() if package in whole}
@@ -141,6 +146,9 @@ class _Containing:
             if access.path not in inside:
                 mine = not self._is_system(access)
                 (entries if mine else system).extend(self._entries(access, fact, mine))
+        for program in (path for folder in programs for path in _sources(folder)):
+            if program not in inside and program not in facts:
+                system.append(host_file(Path(program), program, self._store))
         content = Content(
             entries=tuple(_unique(entries)),
             system=tuple(_unique(system)),
@@ -166,7 +174,7 @@ class _Containing:
         if first is None:
             return
         if fact.kind == "link":
-            yield Entry(access.path, "link", target=fact.before or "")
+            yield Entry(access.path, "link", target=fact.before or "", mtime_ns=fact.mtime_ns)
         elif fact.kind == "dir":
             found = look(access.path)
             mode = stat.S_IMODE(found.st_mode) if found is not None else 0o755
@@ -211,7 +219,9 @@ class _Containing:
     def _is_system(self, access: Access) -> bool:
         if access.written or access.removed:
             return False
-        return access.path.startswith(_SYSTEM) or self._in_environment(os.path.dirname(access.path))
+        if access.path.startswith(_SYSTEM) or f"{access.path}/".startswith(self._homes):
+            return True
+        return self._in_environment(os.path.dirname(access.path))
 
     @functools.cache  # noqa: B019 - lives as long as one container is made
     def _in_environment(self, folder: str) -> bool:
@@ -230,6 +240,28 @@ class _Containing:
             for each in self._accesses
             if (each.written or each.removed) and (folder := os.path.dirname(each.path)) not in made
         }
+
+
+def _used(access: Access) -> bool:
+    """Tell whether a run used a file of a package, rather than come by: an import looks at a module twice."""
+    imported = access.path.endswith(".py") and access.asked > 1
+    return (access.read or access.executed or imported) and not METADATA.search(access.path)
+
+
+def _homes(packages: Iterable[Package]) -> Iterator[str]:
+    """Yield the folders that packages share with nothing of the user's."""
+    for package in packages:
+        if package.manager == "python":
+            yield from (f"{package.home}/{lib}/{package.name}/" for lib in ("lib", "lib64"))
+        elif package.home:
+            yield f"{package.home}/"
+
+
+def _sources(folder: str) -> Iterator[str]:
+    """Yield the files of a folder of programs."""
+    for here, folders, files in os.walk(folder):
+        folders[:] = [each for each in folders if each != "__pycache__"]
+        yield from (f"{here}/{file}" for file in files)
 
 
 def _unique(entries: Sequence[Entry]) -> list[Entry]:

@@ -147,6 +147,7 @@ def lay(
             if os.path.lexists(place):
                 raise ProjectError.hostile(f"it has both a link and something else at {entry.path!r}")
             os.symlink(entry.target, place)
+            _date(entry, place)
         else:
             if os.path.lexists(place):
                 raise ProjectError.hostile(f"it has two files at {entry.path!r}")
@@ -168,11 +169,28 @@ def from_store(store: Store) -> Callable[[Entry, str], bool]:
     return lambda entry, place: entry.digest is not None and store.restore(entry.digest, place)
 
 
+def host_file(path: Path, place: str, store: Store) -> Entry:
+    """Keep a file of this machine, and return it as what a container has at `place`; ProjectError where it cannot be read."""
+    try:
+        found = path.stat()
+        digest = store.put_file(path, compress=True)
+    except FileNotFoundError:
+        raise ProjectError.no_such_file(path) from None
+    except OSError as cause:
+        raise ProjectError.cannot_read(path, cause) from cause
+    mode = stat.S_IMODE(found.st_mode)
+    return Entry(place, "file", digest, size=found.st_size, mode=mode, mtime_ns=found.st_mtime_ns)
+
+
 def _dress(entry: Entry, place: str, private: bool) -> None:
     os.chmod(place, entry.mode & _MODE | (0o200 if private and entry.mode & 0o222 else 0))
+    _date(entry, place)
+
+
+def _date(entry: Entry, place: str) -> None:
     if entry.mtime_ns:
         with contextlib.suppress(OSError, OverflowError):
-            os.utime(place, ns=(entry.mtime_ns, entry.mtime_ns))
+            os.utime(place, ns=(entry.mtime_ns, entry.mtime_ns), follow_symlinks=False)
 
 
 def _folder(root: Path, place: str) -> None:

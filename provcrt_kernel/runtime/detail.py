@@ -12,8 +12,8 @@ from provcrt_kernel.provenance.files import FileVersion, parts
 from provcrt_kernel.provenance.lineage import Step
 from provcrt_kernel.provenance.merkle import shown
 from provcrt_kernel.provenance.packages import normal
-from provcrt_kernel.runtime.commands import Kept
 from provcrt_kernel.runtime.execution import CellRun, Execution
+from provcrt_kernel.runtime.kept import Kept
 from provcrt_kernel.trace import Process
 
 _ORDER = {name: number for number, name in enumerate(CLASSES)}
@@ -64,8 +64,8 @@ def _packages(kept: Kept, files: Sequence[Classified]) -> list[PackageUse]:
     ]
 
 
-def of_notebook(execution: Execution) -> Detail:
-    """Return the details of a run of a notebook: what its cells read and wrote."""
+def of_notebook(execution: Execution, kept: Kept | None) -> Detail:
+    """Return the details of a run of a notebook: what its cells read and wrote, and what else its kernel needed."""
     cells = execution.cells
     versions = {file.path: file.digest for cell in cells for file in (*cell.files_read, *cell.files_written)}
     names = {"input": "input", "intermediate": "transient", "output": "output"}
@@ -81,10 +81,16 @@ def of_notebook(execution: Execution) -> Detail:
         )
         for path, part in found.items()
     ]
-    packages = [
-        PackageUse("pip", name, version, 0) for name, version in execution.environment.packages.items()
-    ]
-    return Detail(tuple(sorted(files, key=lambda each: (_ORDER[each.kind], each.path))), tuple(packages))
+    left_out: tuple[str, ...] = ()
+    if kept is None:
+        named = execution.environment.packages.items()
+        packages = [PackageUse("pip", name, version, 0) for name, version in named]
+    else:
+        whole = of_command(kept)
+        files += [each for each in whole.files if each.path not in found and each.kind not in names.values()]
+        packages, left_out = list(whole.packages), whole.left_out
+    files.sort(key=lambda each: (_ORDER[each.kind], each.path))
+    return Detail(tuple(files), tuple(packages), left_out)
 
 
 def activities_of_command(kept: Kept) -> list[Activity]:

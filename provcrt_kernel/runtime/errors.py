@@ -108,9 +108,11 @@ class ProjectError(Exception):
         )
 
     @classmethod
-    def not_a_command(cls, id: str, what: str) -> Self:
-        """Something works for commands alone."""
-        return cls(f"{id} is a run of a notebook, {what}")
+    def not_contained(cls, id: str) -> Self:
+        """Nothing is kept of what an execution needs."""
+        return cls(
+            f"nothing is kept of what {id} needs, an earlier version made it: run it anew with `provcrt exec`"
+        )
 
     @classmethod
     def not_a_notebook_run(cls, id: str) -> Self:

@@ -159,6 +159,8 @@ class Execution(msgspec.Struct, frozen=True, omit_defaults=True):
         Of a notebook, the code cells that ran, in order.
     command : Commanded or None
         What is kept of a command.
+    kernel : Commanded or None
+        What is kept of the kernel's process that ran a notebook, with all that its cells used.
     error : str or None
         The error that ended a notebook early, in one line.
     parent : str or None
@@ -183,6 +185,7 @@ class Execution(msgspec.Struct, frozen=True, omit_defaults=True):
     notebook: FileVersion | None = None
     cells: tuple[CellRun, ...] = ()
     command: Commanded | None = None
+    kernel: Commanded | None = None
     error: str | None = None
     parent: str | None = None
     relation: Relation | None = None
@@ -191,6 +194,11 @@ class Execution(msgspec.Struct, frozen=True, omit_defaults=True):
     branch: str = ""
     origin: str = ""
     format: int = _WRITTEN
+
+    @property
+    def container(self) -> Commanded | None:
+        """What is kept of it."""
+        return self.command or self.kernel
 
     @property
     def title(self) -> str:
@@ -236,6 +244,8 @@ class Repetition(msgspec.Struct, frozen=True, omit_defaults=True):
         Of a notebook, the code cells, in order.
     command : Commanded or None
         What is kept of a command.
+    kernel : Commanded or None
+        Of a notebook that ran in a sandbox, what is kept of its kernel's process.
     error : str or None
         The error that ended it early, in one line.
     """
@@ -248,6 +258,7 @@ class Repetition(msgspec.Struct, frozen=True, omit_defaults=True):
     verdict: Verdict
     cells: tuple[CellRun, ...] = ()
     command: Commanded | None = None
+    kernel: Commanded | None = None
     error: str | None = None
     format: int = _WRITTEN
 

@@ -180,3 +180,8 @@ def _has_still(path: str, digest: str) -> bool:
         return os.path.isfile(path) and digest_file(path) == digest
     except OSError:
         return False
+
+
+def network(audit: Audit) -> tuple[str, ...]:
+    """Return whom on other machines a run talked to."""
+    return tuple(sorted({f"{each.address}:{each.port}" for each in audit.network}))

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import msgspec
 
-from provcrt_kernel.runtime.commands import Kept
-from provcrt_kernel.runtime.content import Content, Entry
+from provcrt_kernel.runtime.content import Content, Entry, host_file
 from provcrt_kernel.runtime.errors import ProjectError
+from provcrt_kernel.runtime.kept import Kept
 from provcrt_kernel.store import Store
 
 _PLACE = re.compile(r"%([1-9][0-9]{0,4})")
@@ -47,7 +47,8 @@ def substituted(
     ProjectError
         Where values and places do not fit, or a file is not there.
     """
-    files = [value for value in values if _is_file(value, kept)] if len(values) > len(places) else []
+    several = len(values) > len(places)
+    files = [value for value in values if _is_file(value, kept)] if several else []
     plain = [value for value in values if value not in files]
     if len(plain) != len(places):
         raise ProjectError.usage(
@@ -71,6 +72,58 @@ def substituted(
     return replace(kept, command=command, content=with_entries(kept.content, added)), changes
 
 
+def with_parameters(
+    kept: Kept, values: Sequence[str], places: Sequence[str], store: Store
+) -> tuple[Kept, dict[str, str], list[str]]:
+    """Return an execution of a notebook with other parameters and data files.
+
+    Parameters
+    ----------
+    kept : Kept
+        The execution.
+    values : sequence of str
+        ``name=value`` for a parameter, ``path=file`` for a file of the execution.
+    places : sequence of str
+        None: a notebook has no arguments.
+    store : Store
+        Where the contents of files go.
+
+    Returns
+    -------
+    Kept
+    dict of str to str
+        Parameters that are new, or other than before.
+    list of str
+        What is different, a line each.
+
+    Raises
+    ------
+    ProjectError
+        Where there are places, or a value is neither.
+    """
+    if places:
+        raise ProjectError.usage(
+            f"{' '.join(places)}: a notebook has no arguments",
+            f"name a parameter, as in `provcrt given n=8 repeat {kept.execution.id}`",
+        )
+    files = [value for value in values if _is_file(value, kept)]
+    kept, changes = substituted(kept, files, (), store)
+    found = {}
+    for value in values:
+        name, equals, given = value.partition("=")
+        if value in files:
+            continue
+        if not equals or not name.isidentifier():
+            raise ProjectError.usage(
+                f"{value!r} is neither a parameter nor a file of {kept.execution.id}",
+                "write name=value, or path=file with a path that the run read",
+            )
+        found[name] = given
+        before = kept.execution.parameters.get(name, "the notebook's own")
+        changes.append(f"parameter {name}: {before} became {given}")
+    return kept, found, changes
+
+
 def with_entries(content: Content, added: Iterable[Entry], without: Iterable[str] = ()) -> Content:
     """Return a content with other files of the user's."""
     gone = set(without)
@@ -80,19 +133,6 @@ def with_entries(content: Content, added: Iterable[Entry], without: Iterable[str
     return msgspec.structs.replace(
         content, entries=tuple(entries[path] for path in sorted(entries)), system=system
     )
-
-
-def host_file(path: Path, place: str, store: Store) -> Entry:
-    """Keep a file of this machine, and return it as what a container has at `place`; ProjectError where it cannot be read."""
-    try:
-        found = path.stat()
-        digest = store.put_file(path, compress=True)
-    except FileNotFoundError:
-        raise ProjectError.no_such_file(path) from None
-    except OSError as cause:
-        raise ProjectError.cannot_read(path, cause) from cause
-    mode = stat.S_IMODE(found.st_mode)
-    return Entry(place, "file", digest, size=found.st_size, mode=mode, mtime_ns=found.st_mtime_ns)
 
 
 def _host(path: Path, place: str, store: Store) -> Iterable[Entry]:

@@ -7,9 +7,10 @@ programs, or imported by a Python program that the run read, in whichever branch
 from __future__ import annotations
 
 import ast
+import contextlib
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,16 +48,10 @@ def named_in(folder: Path) -> dict[str, str]:
     return found
 
 
-def imported_by(paths: Iterable[str]) -> dict[str, str]:
-    """Return the top-level modules that Python programs import, and which program imports each."""
+def imported_by(paths: Iterable[str], cells: Iterable[str] = ()) -> dict[str, str]:
+    """Return the top-level modules that Python programs and cells import, and which program imports each."""
     found: dict[str, str] = {}
-    for path in paths:
-        try:
-            if os.path.getsize(path) > _LARGEST:
-                continue
-            body = ast.parse(Path(path).read_bytes())
-        except (OSError, SyntaxError, ValueError, RecursionError):
-            continue
+    for path, body in (*_programs(paths), *_cells(cells)):
         for node in ast.walk(body):
             names = []
             if isinstance(node, ast.Import):
@@ -66,6 +61,20 @@ def imported_by(paths: Iterable[str]) -> dict[str, str]:
             for name in names:
                 found.setdefault(name.partition(".")[0], path)
     return found
+
+
+def _programs(paths: Iterable[str]) -> Iterator[tuple[str, ast.Module]]:
+    for path in paths:
+        with contextlib.suppress(OSError, SyntaxError, ValueError, RecursionError):
+            if os.path.getsize(path) <= _LARGEST:
+                yield path, ast.parse(Path(path).read_bytes())
+
+
+def _cells(cells: Iterable[str]) -> Iterator[tuple[str, ast.Module]]:
+    for source in cells:
+        plain = re.sub(r"^\s*[%!].*$", "pass", source, flags=re.MULTILINE)  # IPython's own syntax
+        with contextlib.suppress(SyntaxError, ValueError, RecursionError):
+            yield "a cell", ast.parse(plain)
 
 
 def programs(span: Span) -> list[str]:
@@ -96,7 +105,7 @@ class AskedFor:
     where: dict[str, str]
 
 
-def asked_for(span: Span, cwd: str) -> AskedFor:
+def asked_for(span: Span, cwd: str, cells: Iterable[str] = (), without: str = "") -> AskedFor:
     """Return what the files of a run ask for.
 
     Parameters
@@ -105,9 +114,15 @@ def asked_for(span: Span, cwd: str) -> AskedFor:
         What the run did.
     cwd : str
         Where it ran: lists are looked for there.
+    cells : iterable of str
+        Of a notebook, the sources.
+    without : str
+        A folder of programs that do not count.
     """
     where = named_in(Path(cwd))
-    tops = imported_by(programs(span))
+    tops = imported_by(
+        [path for path in programs(span) if not without or not path.startswith(f"{without}/")], cells
+    )
     found: dict[Package, None] = {}
     for site in {match[1] for each in span.accesses if each.first and (match := _SITE.match(each.path))}:
         installed = python_packages(site)

@@ -64,7 +64,7 @@ def packed(package: Package, store: Store, scratch: Path) -> Packed:
         signature.update(
             b"\0%d %d %d %d\n" % (each.st_size, each.st_mtime_ns, each.st_ctime_ns, each.st_mode)
         )
-    note = f"pack:{package.manager}:{package.name}:{signature.hexdigest()}"
+    note = f"pack2:{package.manager}:{package.name}:{signature.hexdigest()}"
     known = store.noted(note)
     if known is not None and store.has(known.decode()):
         return Packed(package, known.decode(), size)
@@ -118,7 +118,7 @@ def lay_pack(pack: Packed, store: Store, root: Path, scratch: Path) -> None:
 def _entry(path: str, found: os.stat_result) -> Entry:
     mode = stat.S_IMODE(found.st_mode)
     if stat.S_ISLNK(found.st_mode):
-        return Entry(path, "link", target=os.readlink(path))
+        return Entry(path, "link", target=os.readlink(path), mtime_ns=found.st_mtime_ns)
     return Entry(path, "file", digest_file(path), size=found.st_size, mode=mode, mtime_ns=found.st_mtime_ns)
 
 

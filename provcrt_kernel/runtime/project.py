@@ -14,10 +14,10 @@ from provcrt_kernel.provenance.owners import Package
 from provcrt_kernel.provenance.requirements import Format, requirements
 from provcrt_kernel.runtime import commands, commit, detail, share
 from provcrt_kernel.runtime.archive import EXECUTED, SOURCE, Archive, nearest, write
-from provcrt_kernel.runtime.commands import Kept
 from provcrt_kernel.runtime.errors import ProjectError
 from provcrt_kernel.runtime.execution import Branch, CellRun, Execution, Repetition
 from provcrt_kernel.runtime.given import substituted
+from provcrt_kernel.runtime.kept import Kept
 from provcrt_kernel.runtime.label import Label, label, relabel
 from provcrt_kernel.store import Collected
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from provcrt_kernel.provenance.formats import Format as ProvFormat
     from provcrt_kernel.runtime.beside import Beside
     from provcrt_kernel.runtime.compared import Change
+    from provcrt_kernel.runtime.notebooks import Setting
 
 
 def _nothing(cell: CellRun) -> None:
@@ -120,14 +121,16 @@ class Project:
         from provcrt_kernel.runtime import notebooks  # with nbclient and jsonschema: a command needs neither
 
         return notebooks.execute(
-            self._archive,
-            self.root,
+            self._setting(on_cell),
             Path(path).absolute(),
-            kernel=self._kernel,
             output=Path(output).absolute() if output is not None else None,
-            on_cell=on_cell,
             parameters=parameters,
         )
+
+    def _setting(self, on_cell: Callable[[CellRun], None] = _nothing) -> Setting:
+        from provcrt_kernel.runtime.notebooks import Setting
+
+        return Setting(self._archive, self.root, self._kernel, on_cell)
 
     def run(self, argv: Sequence[str], *, show: bool = True) -> Execution:
         """Run a command in the current folder as a reference execution.
@@ -159,22 +162,26 @@ class Project:
         *,
         isolation: bool = True,
         output: Path | None = None,
+        memo: bool = True,
         show: bool = True,
         on_cell: Callable[[CellRun], None] = _nothing,
     ) -> Repetition:
         """Repeat an execution, and compare what it does.
 
-        A command runs on its container's content, in a sandbox. A notebook runs in its folder; what the store knows
-        is replayed, and only what changed, or what nobody can repeat, is run.
+        It runs on its container's content, in a sandbox. Of a notebook, what the project's records know is replayed, and
+        only what nobody can repeat is run.
 
         Parameters
         ----------
         id : str
             Such as ``e1``.
         isolation : bool
-            Whether a command runs in a sandbox, or in place on inputs that must be what they were.
+            Whether it runs in a sandbox; else in place: a command on inputs that must be what they were, a notebook on the
+            files as they are now.
         output : Path, optional
-            A folder for the files that a command wrote.
+            A folder for the files that a command wrote; the file for an executed notebook.
+        memo : bool
+            Whether cells may be replayed.
         show : bool
             Pass a command's output on to ours.
         on_cell : callable
@@ -186,12 +193,13 @@ class Project:
             Where there is no such execution, or it cannot be run.
         """
         reference = self.show(id)
-        if reference.command is None and isolation and not self._archive.is_ours(id):
-            raise ProjectError.foreign_notebook(id)
         if reference.command is None:
             from provcrt_kernel.runtime import notebooks
 
-            return notebooks.repeat(self._archive, self.root, reference, kernel=self._kernel, on_cell=on_cell)
+            output = output.absolute() if output is not None else None
+            return notebooks.repeat(
+                self._setting(on_cell), reference, isolation=isolation, memo=memo, output=output
+            )
         return commands.repeat(
             self._archive, self.root, reference, isolation=isolation, show=show, output=output
         )
@@ -212,26 +220,39 @@ class Project:
         )
 
     def given(
-        self, id: str, values: Sequence[str], places: Sequence[str] = (), *, show: bool = True
+        self,
+        id: str,
+        values: Sequence[str],
+        places: Sequence[str] = (),
+        *,
+        show: bool = True,
+        on_cell: Callable[[CellRun], None] = _nothing,
     ) -> Execution:
-        """Run an execution's container with other arguments or data, as a new execution related to it.
+        """Run an execution's container with other arguments, parameters or data, as a new execution related to it.
 
         Parameters
         ----------
         id : str
             Such as ``e1``.
         values, places : sequence of str
-            See `given.substituted`.
+            See `given.substituted`, and `given.with_parameters` for notebooks.
         show : bool
-            Pass its output on to ours.
+            Pass a command's output on to ours.
+        on_cell : callable
+            Told of each cell when it has run.
 
         Raises
         ------
         ProjectError, StoreError
             Where they do not fit, or it cannot be run.
         """
+        reference = self.show(id)
+        if reference.command is None:
+            from provcrt_kernel.runtime import changed
+
+            return changed.given(self._setting(on_cell), reference, values, places)
         with self._archive.store() as store:
-            kept, changes = substituted(Kept.load(self.show(id), store), values, places, store)
+            kept, changes = substituted(Kept.load(reference, store), values, places, store)
         return commands.modify(
             self._archive, self.root, kept, relation="given", changes=tuple(changes), show=show
         )
@@ -252,18 +273,31 @@ class Project:
             Where it cannot be done.
         """
         folder = (folder or Path(id)).absolute()
+        execution = self.show(id)
+        notebook = None
+        if execution.notebook is not None:
+            notebook = Path(execution.notebook.path).name, self._archive.read(id, SOURCE)[1]
         with self._archive.store() as store:
-            return folder, commit.checkout(self._archive, Kept.load(self.show(id), store), folder, store)
+            kept = Kept.load(execution, store)
+            return folder, commit.checkout(self._archive, kept, folder, store, notebook)
 
-    def commit(self, id: str | None = None, *, show: bool = True) -> Execution:
+    def commit(
+        self,
+        id: str | None = None,
+        *,
+        show: bool = True,
+        on_cell: Callable[[CellRun], None] = _nothing,
+    ) -> Execution:
         """Run an execution with the files as they were edited, as a new execution related to it.
 
         Parameters
         ----------
         id : str, optional
-            By default what is checked out, else the latest execution of a command.
+            By default what is checked out, else the latest execution.
         show : bool
-            Pass its output on to ours.
+            Pass a command's output on to ours.
+        on_cell : callable
+            Told of each cell when it has run.
 
         Raises
         ------
@@ -273,20 +307,26 @@ class Project:
         executions = {each.id: each for each in self.list()}
         out = commit.checked_out(self._archive)
         if id is None:
-            latest = [each.id for each in executions.values() if each.command is not None]
+            latest = [each.id for each in executions.values() if each.container is not None]
             id = out.id if out and out.id in executions else latest[-1] if latest else "e1"
         folder = Path(out.folder) if out and out.id == id and Path(out.folder).is_dir() else None
         reference = self.show(id)
-        if folder is None and (command := reference.command) is not None:
+        if folder is None and (command := reference.container) is not None:
             here = Path(command.cwd).is_dir() and not reference.origin
             if not here:
                 raise ProjectError.usage(
                     f"the files of {id} are not here", f"`provcrt checkout {id}`, and edit those"
                 )
+        family = commit.lineage(reference, executions)
+        if reference.command is None:
+            from provcrt_kernel.runtime import changed
+
+            return changed.commit(self._setting(on_cell), family, folder)
         with self._archive.store() as store:
-            family = commit.lineage(reference, executions)
             kept = [Kept.load(each, store) for each in family]
             edited = commit.edited(kept[0], folder, commit.left_by(kept), store)
+        if not edited.changes:
+            raise ProjectError.nothing_to_commit(id)
         return commands.modify(
             self._archive, self.root, edited.kept, relation="commit", changes=edited.changes, show=show
         )
@@ -375,10 +415,13 @@ class Project:
     def detail(self, id: str) -> detail.Detail:
         """Return every file of an execution, classified, with its package; ProjectError where there is none."""
         execution = self.show(id)
-        if execution.command is None:
-            return detail.of_notebook(execution)
-        with self._archive.store() as store:
-            return detail.of_command(Kept.load(execution, store))
+        kept = None
+        if execution.container is not None:
+            with self._archive.store() as store:
+                kept = Kept.load(execution, store)
+        if execution.command is None or kept is None:
+            return detail.of_notebook(execution, kept)
+        return detail.of_command(kept)
 
     def show(self, id: str) -> Execution:
         """Return an execution; ProjectError where there is none with this id."""
@@ -430,7 +473,7 @@ class Project:
     def requirements(self, id: str, format: Format) -> str:
         """Return what has to be installed to run an execution, see `provenance.requirements`."""
         execution = self.show(id)
-        if execution.command is None:
+        if execution.container is None:
             named = execution.environment.packages.items()
             packages = [Package("pip", name, version) for name, version in named]
         else:

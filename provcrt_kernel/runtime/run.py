@@ -19,13 +19,17 @@ from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, DeadKernelError
 from nbformat import NotebookNode
+from traitlets import default
 
 from provcrt_kernel.kernel.install import SPEC
 from provcrt_kernel.provenance.files import FileVersion
 from provcrt_kernel.runtime.errors import ProjectError
 from provcrt_kernel.runtime.execution import CellRun, Status
+from provcrt_kernel.runtime.host import Host, hosting
 from provcrt_kernel.runtime.notebook import title
 
+_PATIENCE = 60.0  # seconds for the kernel to end, and for what traced it to say what it did
+SESSION = "JPY_SESSION_NAME"
 KERNEL: tuple[str, ...] = tuple(SPEC["argv"])
 
 
@@ -55,6 +59,7 @@ def run(
     *,
     kernel: Sequence[str] = KERNEL,
     on_cell: Callable[[CellRun], None] = lambda cell: None,
+    host: Host | None = None,
 ) -> Ran:
     """Run every code cell of `notebook`, until one raises an error that it was not expected to raise.
 
@@ -68,6 +73,8 @@ def run(
         The kernel's command line; ours where it is empty. It needs no installed kernelspec.
     on_cell : callable
         Told of each cell when it has run.
+    host : Host, optional
+        What runs the kernel, in place of the command line.
 
     Raises
     ------
@@ -76,14 +83,22 @@ def run(
     KeyboardInterrupt
         Where the user interrupts; the kernel is ended first.
     """
-    return asyncio.run(_Run(notebook, path, kernel or KERNEL, on_cell).whole())
+    if host is not None:
+        return asyncio.run(_Run(notebook, path, host.argv, on_cell, host).whole())
+    with hosting() as sockets:
+        return asyncio.run(_Run(notebook, path, kernel or KERNEL, on_cell, sockets).whole())
 
 
 class _Run:
     """One run in progress."""
 
     def __init__(
-        self, notebook: NotebookNode, path: Path, kernel: Sequence[str], on_cell: Callable[[CellRun], None]
+        self,
+        notebook: NotebookNode,
+        path: Path,
+        kernel: Sequence[str],
+        on_cell: Callable[[CellRun], None],
+        host: Host,
     ) -> None:
         self._path = path
         self._on_cell = on_cell
@@ -99,7 +114,7 @@ class _Run:
             timeout=None,
             record_timing=False,
             coalesce_streams=True,
-            kernel_manager_class=_manager(kernel),
+            kernel_manager_class=_manager(kernel, host),
             on_notebook_start=self._ready,
             on_cell_execute=self._begin,
             on_cell_executed=self._end,
@@ -130,8 +145,8 @@ class _Run:
     async def _attempt(self, said: IO[bytes]) -> str | None:
         """Start the kernel, run the cells, end the kernel; return the error that a cell ended it with."""
         # The kernel knows a notebook by the variable that Jupyter's server sets.
-        environ = {**os.environ, "JPY_SESSION_NAME": str(self._path)}
-        folder = str(self._path.parent)
+        environ = {**os.environ, SESSION: str(self._path)}
+        folder = str(self._path.parent) if self._path.parent.is_dir() else "/"
         try:
             await self._client.async_execute(cwd=folder, env=environ, stdout=said, stderr=said)
         except CellExecutionError as cause:
@@ -220,8 +235,8 @@ def _texts(value: Any) -> tuple[str, ...]:
     return tuple(map(str, value)) if isinstance(value, list | tuple) else (str(value),)
 
 
-def _manager(kernel: Sequence[str]) -> type[AsyncKernelManager]:
-    """Return a kernel manager that starts this command line."""
+def _manager(kernel: Sequence[str], host: Host) -> type[AsyncKernelManager]:
+    """Return a kernel manager that starts this command line, and talks to it over sockets in the host's folder."""
     spec = KernelSpec(
         argv=list(kernel),
         display_name="PROV-CRT Python",
@@ -231,6 +246,22 @@ def _manager(kernel: Sequence[str]) -> type[AsyncKernelManager]:
 
     class Manager(AsyncKernelManager):  # type: ignore[misc]
         """A manager of one kind of kernel."""
+
+        @default("transport")  # type: ignore[untyped-decorator]
+        def _unix(self) -> str:
+            return "ipc"
+
+        @default("ip")  # type: ignore[untyped-decorator]
+        def _sockets(self) -> str:
+            return host.sockets
+
+        @default("connection_file")  # type: ignore[untyped-decorator]
+        def _told(self) -> str:
+            return host.connection_file
+
+        @default("shutdown_wait_time")  # type: ignore[untyped-decorator]
+        def _patience(self) -> float:
+            return _PATIENCE
 
         @property
         def kernel_spec(self) -> KernelSpec:

@@ -1,9 +1,4 @@
-"""A root of its own for a repetition, made of a container's content, and a run in it that sees nothing else.
-
-::
-
-    cache/roots/<digest>/    packages and files of the system: made once, shared, bound read-only
-    <repetition>/root/       the user's files, copied afresh and writable: the sandbox's /
+"""A run that sees nothing but a root of its own, which `roots` makes of a container's content.
 
 bubblewrap (bwrap(1)) makes the namespaces and mounts; then a process of ours joins them (setns(2)) and traces the
 command from inside. It has everything it needs in memory, so that no file of this system need be in there.
@@ -14,13 +9,10 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import fcntl
-import grp
-import hashlib
 import importlib
 import json
 import os
 import pkgutil
-import pwd
 import shutil
 import signal
 import subprocess
@@ -29,11 +21,10 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+import msgspec
+
 from provcrt_kernel import trace
-from provcrt_kernel.runtime.content import Content, from_store, lay, within
 from provcrt_kernel.runtime.errors import ProjectError
-from provcrt_kernel.runtime.pack import lay_pack
-from provcrt_kernel.store import Store
 from provcrt_kernel.trace import Span, decode, encode, run_traced
 
 _SPACES = ("user", "ipc", "uts", "net", "cgroup", "pid", "mnt")
@@ -63,99 +54,42 @@ def problem() -> str | None:
     return (done.stderr.strip().splitlines() or [f"bubblewrap ended with {done.returncode}"])[-1]
 
 
-def system_root(content: Content, store: Store, cache: Path) -> Path:
-    """Return the folder that holds a content's packages and system files, making it if there is none.
+class Bind(msgspec.Struct, frozen=True):
+    """A file or folder of this machine that is seen at `target` in a sandbox."""
 
-    Raises
-    ------
-    ProjectError
-        Where content is lost or hostile.
-    OSError
-        Where it cannot be written.
-    """
-    key = hashlib.blake2b(digest_size=16)
-    for each in content.packs:
-        key.update(each.digest.encode())
-    for entry in content.system:
-        key.update(repr(entry).encode(errors="surrogateescape"))
-    roots = cache / "roots"
-    place = roots / key.hexdigest()
-    if place.is_dir():
-        os.utime(place)
-        return place
-    roots.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=roots, prefix=".draft-", ignore_cleanup_errors=True) as folder:
-        draft = Path(folder) / "root"
-        draft.mkdir()
-        for each in content.packs:
-            lay_pack(each, store, draft, roots)
-        there = [entry for entry in content.system if not os.path.lexists(within(draft, entry.path))]
-        lost = lay(there, draft, from_store(store))
-        if lost:
-            raise ProjectError.content_lost(lost)
-        with contextlib.suppress(OSError):  # another process may have been quicker
-            draft.rename(place)
-    return place
+    source: str
+    target: str
+    writable: bool = False
 
 
-class Sandbox:
-    """A content laid out so that commands can run in it.
-
-    Parameters
-    ----------
-    content : Content
-    store : Store
-    cache : Path
-        A folder for what can be shared by several.
-    folder : Path
-        An empty folder, for what the runs in it change.
-    network : bool
-        Let it reach the network.
-    ignore : sequence of str
-        Paths that are nobody's input, as `trace.attach` takes them.
+class Sandbox(msgspec.Struct, frozen=True):
+    """A root that commands can run in, as `roots.laid_out` makes it.
 
     Attributes
     ----------
-    root : Path
+    root : str
         Where what it writes can be found.
-
-    Raises
-    ------
-    ProjectError, OSError
-        Where it cannot be laid out.
+    binds : tuple of Bind
+        What else is seen in there.
+    network : bool
+        Whether it reaches the network.
+    ignore : tuple of str
+        Paths that are nobody's input, as `trace.attach` takes them.
     """
 
-    def __init__(
-        self,
-        content: Content,
-        store: Store,
-        cache: Path,
-        folder: Path,
-        *,
-        network: bool = False,
-        ignore: Sequence[str] = (),
-    ) -> None:
-        self.root = folder / "root"
-        self.root.mkdir()
-        self._network = network
-        self._ignore = tuple(ignore)
-        self._content = content
-        system = system_root(content, store, cache)
-        lost = lay(content.entries, self.root, from_store(store), private=True)
-        if lost:
-            raise ProjectError.content_lost(lost)
-        for each in (*content.folders, "/tmp", "/var/tmp", "/proc", "/dev"):
-            os.makedirs(within(self.root, each), exist_ok=True)
-        for each in ("/tmp", "/var/tmp"):
-            os.chmod(within(self.root, each), 0o1777)
-        self._binds = list(_binds(system, self.root, ""))
-        if not os.path.lexists(self.root / "etc/passwd"):
-            self._name_user()
+    root: str
+    binds: tuple[Bind, ...] = ()
+    network: bool = False
+    ignore: tuple[str, ...] = ()
 
     def command(self, *further: str) -> list[str]:
         """Return bubblewrap's command line up to the program's."""
-        binds = [word for source, target in self._binds for word in ("--ro-bind", source, target)]
-        shared = ["--share-net"] if self._network else []
+        binds = [
+            word
+            for each in self.binds
+            for word in ("--bind" if each.writable else "--ro-bind", each.source, each.target)
+        ]
+        shared = ["--share-net"] if self.network else []
         return [
             *(
                 "bwrap",
@@ -164,7 +98,7 @@ class Sandbox:
                 "--die-with-parent",
                 "--new-session",
                 "--bind",
-                str(self.root),
+                self.root,
                 "/",
             ),
             *(*binds, "--proc", "/proc", "--dev", "/dev", *further, "--"),
@@ -184,7 +118,7 @@ class Sandbox:
             child = os.fork()
             if child == 0:
                 os.close(reader)
-                _inside(pid, writer, lambda: run_traced(argv, cwd=cwd, env=environ, ignore=self._ignore))
+                _inside(pid, writer, lambda: run_traced(argv, cwd=cwd, env=environ, ignore=self.ignore))
             os.close(writer)
             with open(reader, "rb") as file, _passing(child):
                 data = file.read()
@@ -243,59 +177,6 @@ class Sandbox:
                 return False
             time.sleep(0.002)
         return False
-
-    def _name_user(self) -> None:
-        """Make /etc/passwd and /etc/group with the one user there is, and nobody else of this machine."""
-        if any(target == "/etc" for _, target in self._binds):
-            return
-        etc = self.root / "etc"
-        etc.mkdir(exist_ok=True)
-        user, group = os.geteuid(), os.getegid()
-        try:
-            name, home = pwd.getpwuid(user).pw_name, pwd.getpwuid(user).pw_dir
-        except KeyError:
-            name, home = "user", "/"
-        try:
-            group_name = grp.getgrgid(group).gr_name
-        except KeyError:
-            group_name = name
-        users = {0: "root:x:0:0:root:/root:/bin/sh", user: f"{name}:x:{user}:{group}::{home}:/bin/sh"}
-        groups = {0: "root:x:0:", group: f"{group_name}:x:{group}:"}
-        (etc / "passwd").write_text("".join(f"{line}\n" for line in users.values()))
-        (etc / "group").write_text("".join(f"{line}\n" for line in groups.values()))
-
-
-def _binds(system: Path, root: Path, inner: str) -> Iterator[tuple[str, str]]:
-    """Bring a system root under a writable one: whole folders where those are free, else what is in them.
-
-    Yields
-    ------
-    str, str
-        A folder here, and where it is to be bound.
-    """
-    with os.scandir(f"{system}{inner}") as found:
-        entries = sorted(found, key=lambda entry: entry.name)
-    for entry in entries:
-        path = f"{inner}/{entry.name}"
-        place = f"{root}{path}"
-        if not inner and entry.name in _OWN:
-            continue
-        if entry.is_symlink():
-            if not os.path.lexists(place):
-                os.symlink(os.readlink(entry.path), place)
-        elif not entry.is_dir():
-            if not os.path.lexists(place):
-                _copy(entry.path, place)
-        elif path != "/etc" and not os.path.lexists(place):
-            os.mkdir(place)
-            yield entry.path, path
-        else:
-            os.makedirs(place, exist_ok=True)
-            yield from _binds(system, root, path)
-
-
-def _copy(source: str, place: str) -> None:
-    shutil.copy2(source, place, follow_symlinks=False)
 
 
 def _load_tracer() -> None:

@@ -26,10 +26,10 @@ import msgspec
 
 from provcrt_kernel.provenance.audit import Audit
 from provcrt_kernel.runtime.archive import EXECUTED, SOURCE, Archive
-from provcrt_kernel.runtime.commands import Kept
 from provcrt_kernel.runtime.content import Content, within
 from provcrt_kernel.runtime.errors import ProjectError
 from provcrt_kernel.runtime.execution import FORMAT, Execution, from_json, to_json
+from provcrt_kernel.runtime.kept import Kept
 from provcrt_kernel.store import Store
 
 SUFFIX = ".provcrt"
@@ -65,7 +65,9 @@ def export(archive: Archive, family: Sequence[Execution], target: Path) -> int:
     """
     archive.prepare()
     with archive.store() as store, archive.draft() as scratch:
-        blobs = sorted({blob for each in family if each.command is not None for blob in _blobs(each, store)})
+        blobs = sorted(
+            {blob for each in family if each.container is not None for blob in _blobs(each, store)}
+        )
         draft = target.with_name(f".{target.name}.{os.getpid()}")
         try:
             with zipfile.ZipFile(draft, "w", zipfile.ZIP_DEFLATED) as file:
@@ -196,12 +198,13 @@ def _pieces(source: IO[bytes], size: int) -> Iterator[bytes]:
 
 def _checked(execution: Execution, store: Store, members: dict[str, zipfile.ZipInfo]) -> Execution:
     """Return an execution if all that it refers to is there and nothing in it leads elsewhere."""
-    command = execution.command
-    if command is None:
+    command = execution.container
+    if execution.command is None:
         missing = [name for name in (SOURCE, EXECUTED) if f"notebooks/{execution.id}/{name}" not in members]
         path = execution.notebook.path if execution.notebook is not None else ""
         if missing or not path or os.path.isabs(path) or ".." in Path(path).parts:
             raise ProjectError.hostile(f"the notebook of {execution.id} is not in it")
+    if command is None:
         return execution
     kept = Kept.load(execution, store)
     _look_at(kept.content, kept.audit)
@@ -230,7 +233,7 @@ def _look_at(content: Content, audit: Audit) -> None:
 
 def _keep(archive: Archive, file: zipfile.ZipFile, execution: Execution, store: Store, origin: str) -> None:
     blobs: set[str] = set()
-    if execution.command is not None:
+    if execution.container is not None:
         blobs = _blobs(execution, store)
     with archive.draft() as draft:
         if execution.command is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from nbformat import NotebookNode
 
@@ -26,15 +26,46 @@ def verdict(
     excused = excuses(map(_step, reference)) | excuses(map(_step, repeated))
     again = {cell.number: cell for cell in repeated}
     found: list[Difference] = []
+    blamed: dict[str, str] = {}  # what an earlier cell left that may differ, and why
     for old in reference:
         new = again.pop(old.number, None)
-        what = "did not run"
-        if new is not None:
-            what = difference(old_outputs[old.cell], new_outputs[new.cell]) or _written(old, new)
+        if new is None:
+            found.append(Difference(old.number, old.cell, "did not run", excused.get(old.number, ())))
+            continue
+        what = difference(old_outputs[old.cell], new_outputs[new.cell]) or _written(old, new)
+        causes = _causes(old, new, blamed)
         if what:
-            found.append(Difference(old.number, old.cell, what, excused.get(old.number, ())))
+            excuse = excused.get(old.number, ())
+            cause = "" if excuse else "; ".join(causes) or _chance(new)
+            found.append(Difference(old.number, old.cell, what, excuse, cause=cause))
+        for name in {*_step(old).writes, *_step(new).writes}:
+            if what or causes:
+                blamed[name] = f"{name} of cell {old.number}" + (f" ({causes[0]})" if causes else "")
+            else:
+                blamed.pop(name, None)
     found += [Difference(new.number, new.cell, "ran, and did not before") for new in again.values()]
     return Verdict.of(found)
+
+
+def _causes(old: CellRun, new: CellRun, blamed: Mapping[str, str]) -> list[str]:
+    """Return which inputs of a cell are not what they were, in words."""
+    before = {file.path: file.digest for file in old.files_read}
+    after = {file.path: file.digest for file in new.files_read}
+    causes = [
+        f"another content of {path}"
+        for path in sorted(before.keys() & after.keys() - blamed.keys())
+        if before[path] and after[path] and before[path] != after[path]
+    ]
+    further = sorted(after.keys() - before.keys())
+    if further:
+        causes.append(f"it read {', '.join(further[:3])}, which the reference did not")
+    return causes + [blamed[name] for name in sorted(_step(new).reads) if name in blamed][:3]
+
+
+def _chance(cell: CellRun) -> str:
+    read = sorted(_step(cell).reads)
+    same = f": what it read ({', '.join(read[:5])}) is the same" if read else ""
+    return f"the clock, random numbers without a seed, or the order of threads{same}"
 
 
 def _outputs(notebook: NotebookNode) -> dict[str, list[NotebookNode]]:
