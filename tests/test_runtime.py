@@ -104,7 +104,7 @@ def test_an_execution_is_kept_and_its_repetition_replays_what_did_not_change(tmp
 
     # A data file changed: its reader and what follows from it run.
     (tmp_path / "data.txt").write_text("two\n")
-    second = project.repeat("e1")
+    second = project.repeat("e1", isolation=False)
     assert statuses(second) == ["replayed", "executed", "executed", "executed", "replayed"]
     assert second.verdict.word == "diverged"
     assert [difference.number for difference in second.verdict.differences] == [2, 3, 4]
@@ -181,7 +181,8 @@ def test_a_kernel_that_keeps_no_records_runs_all_and_the_verdict_still_holds(tmp
     assert project.execute(path).cells[0].reason == "this kernel keeps no records"
     assert project.repeat("e1").verdict.word == "reproduced"
     (tmp_path / "n").write_text("2")
-    assert project.repeat("e1").verdict.line == "diverged at cell 2: stdout differs in line 1: '1' became '2'"
+    here = project.repeat("e1", isolation=False)
+    assert here.verdict.line == "diverged at cell 2: stdout differs in line 1: '1' became '2'"
 
 
 def test_a_kernel_that_dies_is_one_line_and_leaves_nothing(tmp_path):
@@ -258,7 +259,7 @@ def test_a_project_is_found_from_below_and_paths_are_told_within_it(tmp_path):
     assert (inner.parent / "here").exists()
     shutil.rmtree(inner.parent)
     with pytest.raises(ProjectError, match=r"its folder .* is gone"):
-        Project.find(tmp_path, kernel=PLAIN).repeat("e2")
+        Project.find(tmp_path, kernel=PLAIN).repeat("e2", isolation=False)
 
 
 def test_the_doctor_says_what_works_here(tmp_path):

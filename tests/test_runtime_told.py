@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import hypothesis.strategies as st
@@ -100,6 +101,15 @@ def test_what_has_to_be_installed(project, capsys):
     assert "  - python=3.11.2\n  - r=4\n  - pip\n  - pip:\n      - scikit-learn==1.0\n" in requirements(
         packages, "3.11.2", "conda", "x"
     )
+    script = requirements(packages, "3.11.2", "binder", "x")
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run(["sh", "-e"], input=script, cwd=folder, text=True, check=True)
+        written = {path.name: path.read_text() for path in Path(folder, "binder").iterdir()}
+    assert written == {
+        "apt.txt": "libc6\n",
+        "requirements.txt": "scikit-learn==1.0\n",
+        "runtime.txt": "python-3.11\n",
+    }
     docker = requirements(packages, "3.11.2", "dockerfile", "x")
     assert docker.startswith("FROM python:3.11.2-slim\n")
     assert docker.endswith("    scikit-learn==1.0\n")

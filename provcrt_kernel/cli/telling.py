@@ -48,6 +48,7 @@ class Wanted(StrEnum):
     apt = "apt"
     conda = "conda"
     dockerfile = "dockerfile"
+    binder = "binder"
     readme = "readme"
 
 

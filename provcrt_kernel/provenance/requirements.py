@@ -7,7 +7,7 @@ from typing import Literal
 
 from provcrt_kernel.provenance.owners import Package
 
-Format = Literal["pip", "apt", "conda", "dockerfile", "readme"]
+Format = Literal["pip", "apt", "conda", "dockerfile", "binder", "readme"]
 
 
 def requirements(packages: Sequence[Package], python: str, format: Format, command: str) -> str:
@@ -18,8 +18,9 @@ def requirements(packages: Sequence[Package], python: str, format: Format, comma
     packages : sequence of Package
     python : str
         Its version; empty where none is needed.
-    format : {"pip", "apt", "conda", "dockerfile", "readme"}
-        ``requirements.txt``, ``apt.txt``, ``environment.yml``, ``Dockerfile``, or a text for people.
+    format : {"pip", "apt", "conda", "dockerfile", "binder", "readme"}
+        ``requirements.txt``, ``apt.txt``, ``environment.yml``, ``Dockerfile``, the three files that repo2docker reads, as a shell
+        script that writes them, or a text for people.
     command : str
         What is to be run, for a person's eye.
 
@@ -40,6 +41,8 @@ def requirements(packages: Sequence[Package], python: str, format: Format, comma
             lines = _conda(by["conda"], by["pip"], python)
         case "dockerfile":
             lines = _dockerfile(by["dpkg"], by["pip"], python)
+        case "binder":
+            lines = _binder(by["dpkg"], by["pip"], python)
         case "readme":
             lines = _readme(by, python, command)
     return "".join(f"{line}\n" for line in lines)
@@ -70,6 +73,20 @@ def _dockerfile(apt: Sequence[Package], pip: Sequence[Package], python: str) -> 
         lines.append("RUN pip install --no-cache-dir \\")
         names = [f"    {each.name.replace('_', '-')}=={each.version}" for each in pip]
         lines += [f"{name} \\" for name in names[:-1]] + names[-1:]
+    return lines
+
+
+def _binder(apt: Sequence[Package], pip: Sequence[Package], python: str) -> list[str]:
+    """Return what writes ``binder/`` (https://repo2docker.readthedocs.io/en/latest/configuration/): apt.txt takes names alone."""
+    files = {
+        "apt.txt": [each.name for each in apt],
+        "requirements.txt": [f"{each.name.replace('_', '-')}=={each.version}" for each in pip],
+        "runtime.txt": [f"python-{'.'.join(python.split('.')[:2])}"] if python else [],
+    }
+    lines = ["mkdir -p binder"]
+    for name, content in files.items():
+        if content:
+            lines += [f"cat > binder/{name} <<'END'", *content, "END"]
     return lines
 
 
