@@ -13,6 +13,7 @@ from provcrt_kernel.replay.record import Record, decode
 from provcrt_kernel.runtime.execution import CellRun
 from provcrt_kernel.store import Store
 from provcrt_kernel.trace import Access, Span
+from provcrt_kernel.trace.paths import Seen
 from provcrt_kernel.trace.span import Stat
 
 _LOOKS = msgspec.msgpack.Decoder(list[Look])
@@ -70,7 +71,7 @@ def _access(path: str, *, read: bool, listed: bool = False) -> Iterable[Access]:
         target = os.readlink(path) if os.path.islink(path) else None
     except OSError:  # it is gone since: what removed it tells of it
         return
-    yield Access(path, first=Stat.of(found), read=read, stated=True, listed=listed, link=target)
+    yield Access(path, first=Stat.of(Seen.of(found)), read=read, stated=True, listed=listed, link=target)
 
 
 def _library(record: Record, store: Store) -> set[str]:
