@@ -259,6 +259,7 @@ _NOISE = [
     (re.compile(r"(?:/[\w.-]+)*/ipykernel_\d+/\d+\.py"), "<cell>"),
     (re.compile(r"(?<=[ :>])\d+(\.\d+)?(e[+-]?\d+)?\s*(ns|μs|µs|ms|s)\b"), "<time>"),
     (re.compile(r"(?<![0-9a-f])[0-9a-f]{8}-?([0-9a-f]{4}-?){3}[0-9a-f]{12}(?![0-9a-f])"), "<id>"),
+    (re.compile(r"<id>_\d+_\d+"), "<id>"),  # of messages, counted by client and kernel
     (re.compile(r"^provcrt: .*\n", re.MULTILINE), ""),  # what our kernel has to say of itself, on stderr
 ]
 
