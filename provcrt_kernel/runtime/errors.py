@@ -137,14 +137,6 @@ class ProjectError(Exception):
         )
 
     @classmethod
-    def foreign_notebook(cls, id: str) -> Self:
-        """Somebody else made an execution of a notebook."""
-        return cls(
-            f"{id} was not made by you on this machine and its cells would run here, with your rights:"
-            " read it, and give --no-isolation if you trust it"
-        )
-
-    @classmethod
     def not_touched(cls, id: str, what: str) -> Self:
         """An execution had nothing to do with something."""
         return cls(f"{id} neither read nor wrote {what}: `provcrt show --detail {id}` lists what it did")
