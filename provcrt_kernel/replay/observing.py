@@ -25,10 +25,11 @@ from provcrt_kernel.session import entropy
 from provcrt_kernel.session.ambience import Values
 from provcrt_kernel.session.classes import register_live
 from provcrt_kernel.session.codes import LINES, SEEDS
-from provcrt_kernel.session.effects import changed, hidden_effects, holds_owned, owner, watched
+from provcrt_kernel.session.effects import changed, first_used, hidden_effects, holds_owned, owner, watched
+from provcrt_kernel.session.held import changeable, held
 from provcrt_kernel.session.modules import MODULE, top_level_names
 from provcrt_kernel.session.observe import Change, observe, variables
-from provcrt_kernel.session.slots import ANY, OWNED, Slots, State
+from provcrt_kernel.session.slots import ANY, HELD, OWNED, Slots, State
 from provcrt_kernel.session.source import Source
 from provcrt_kernel.store.digest import digest
 from provcrt_kernel.trace import Span
@@ -173,6 +174,20 @@ class Observer:
         visible = any(left) or any(a.written or a.removed for a in span.accesses)
         pinned += changed(running.watched)
         pinned += hidden_effects(source, tools.namespace, explained, running.reached, visible=visible)
+        local = [n[len(MODULE) :] for n in modules if n.startswith(MODULE)]
+        if local and not changed_modules:
+            pinned += first_used(source, tools.namespace, local)
+        pinned += [
+            f"it changed {n}, which something outside of the notebook holds"
+            for n, s in change.states.items()
+            if s.owned and n not in running.reached and n not in source.binds
+        ]
+        if pinned or local:
+            before = change
+            change = self._held(change, running, by_name=bool(pinned))
+            pinned += (
+                [] if change is before or pinned else ["something outside of the notebook holds what it made"]
+            )
         left_behind = [n for n in span.late if not any(c in n for c in _LIBRARY_CHILDREN)]
         problems = [*outcome.unrepeatable, *self._unknown(span, source)]
         problems += [f"{n} still runs" for n in left_behind]
@@ -235,7 +250,7 @@ class Observer:
 
     def _observe(self, running: Running, everything: str | None) -> Change:
         tools, slots = self._tools, self._tools.slots
-        looked = set(running.reached) | running.source.binds
+        looked = set(running.reached) | running.source.binds | slots.owned()
         if everything or "run" in running.source.magics:
             looked |= variables(tools.namespace, tools.hidden).keys()
 
@@ -271,13 +286,35 @@ class Observer:
                 value, running.source, tools.namespace
             ):
                 why = f"{OWNED}{module}"
-            if why.startswith(OWNED):
+            if why.startswith((OWNED, HELD)):
                 states[name] = msgspec.structs.replace(state, opaque=why)
         # what holds such a value is no copy either, even when the name it came by is gone
         for name, state in states.items():
             whys = (s.opaque for n in state.group if (s := states.get(n)) and s.opaque)
-            if shared := next((w for w in whys if w.startswith(OWNED)), None):
+            if shared := next((w for w in whys if w.startswith((OWNED, HELD))), None):
                 states[name] = msgspec.structs.replace(state, opaque=shared)
+        return dataclasses.replace(change, states=states)
+
+    def _held(self, change: Change, running: Running, *, by_name: bool) -> Change:
+        """Variables that the cell handed to others, and those that functions refer to which it handed to them."""
+        tools = self._tools
+        mentioned = (running.reached | change.states.keys()) & change.prints.keys()
+        names = held(mentioned, change.prints, tools.namespace)
+        if by_name:
+            refs = set(running.source.inner).union(*(change.prints[n].refs for n in mentioned))
+            names |= {n for n in refs if changeable(n, change.prints, tools.namespace)}
+        if not names:
+            return change
+        states = dict(change.states)
+        for name in names:
+            slot = tools.slots.get(name)
+            for member in states[name].group if name in states else slot.state.group if slot else ():
+                names = names | {member}
+        for name in names & change.prints.keys():
+            slot = tools.slots.get(name)
+            state = states.get(name) or (slot.state if slot else None)
+            if state is not None and not state.owned:
+                states[name] = msgspec.structs.replace(state, opaque=HELD, kept=None)
         return dataclasses.replace(change, states=states)
 
     def _modules(

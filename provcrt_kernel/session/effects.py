@@ -183,11 +183,11 @@ def hidden_effects(
     found = []
     for chain in sorted(source.assigned):
         root = _root(chain, namespace)
-        if root is not None and root not in known:
+        if root is not None and (root not in known or _of_class(chain, namespace)):
             found.append(f"it sets {chain}")
     for chain in sorted(source.effects):
         root = _root(chain, namespace)
-        if root is None or root in known or root in _HARMLESS:
+        if root is None or root in known or (root in _HARMLESS and chain.count(".") < 2):
             continue
         if not visible or ("." in chain and (_VERBS.search(chain) or _dotted(chain, namespace) in _SETTERS)):
             found.append(f"it calls {chain}")
@@ -216,6 +216,60 @@ def _mentions(value: object) -> frozenset[str]:
 def _of_mock(value: object) -> bool:
     kind = value if isinstance(value, types.ModuleType | types.FunctionType) else type(value)
     return "unittest.mock" in (kind.__module__ if not isinstance(kind, types.ModuleType) else kind.__name__)
+
+
+def first_used(source: Source, namespace: Mapping[str, object], arrived: Iterable[str]) -> list[str]:
+    """What a cell may have done to local modules that it imported itself: how they were before it used them nobody saw.
+
+    Parameters
+    ----------
+    arrived
+        Local modules that the cell loaded.
+    """
+    new = {id(m): m for name in arrived if (m := sys.modules.get(name)) is not None}
+    found = []
+    for chain in sorted(source.chains | source.binds | source.reads):
+        first, *steps = chain.split(".")
+        holder = namespace.get(first)
+        for step in steps:
+            holder = vars(holder).get(step) if isinstance(holder, types.ModuleType | type) else None
+        functions = vars(holder).values() if isinstance(holder, type) else (holder,)
+        for function in functions:
+            scope = getattr(function, "__globals__", None)
+            module = next((m for m in new.values() if m.__dict__ is scope), None)
+            if module is not None and _changes_globals(function, module):
+                found.append(f"it may have changed module {module.__name__}")
+    return list(dict.fromkeys(found))
+
+
+def _changes_globals(function: object, module: types.ModuleType) -> bool:
+    """Whether a module's function, or one that it calls there, binds a global or loads one that can be changed in place."""
+    todo, seen = [function], set()
+    while todo:
+        one = todo.pop()
+        if not isinstance(one, types.FunctionType) or one in seen:
+            continue
+        seen.add(one)
+        names = code_names(one.__code__)
+        if names.stores:
+            return True
+        for name in names.loads:
+            value = vars(module).get(name)
+            if isinstance(value, list | dict | set | collections.deque) or (
+                getattr(type(value), "__module__", "") == module.__name__
+            ):
+                return True
+            todo.append(value)
+    return False
+
+
+def _of_class(chain: str, namespace: Mapping[str, object]) -> bool:
+    """Whether what is set is an attribute of a library's class, which no slot tells of."""
+    first, *steps, _ = chain.split(".")
+    holder = namespace.get(first)
+    for step in steps:
+        holder = vars(holder).get(step) if isinstance(holder, types.ModuleType | type) else None
+    return isinstance(holder, type)
 
 
 #: Modules whose functions called as statements leave nothing behind in them.

@@ -29,6 +29,9 @@ ANY = "*"
 #: Why a module's own state has no content digest: a copy of it would not be the module's.
 OWNED = "state of module "
 
+#: The same of what something outside of the notebook holds, without being known by name.
+HELD = "state that something outside of the notebook holds"
+
 
 class State(msgspec.Struct, frozen=True, omit_defaults=True):
     """One version of one slot, and how to get its value back.
@@ -68,8 +71,8 @@ class State(msgspec.Struct, frozen=True, omit_defaults=True):
 
     @property
     def owned(self) -> bool:
-        """Whether the value is a module's own state."""
-        return self.opaque is not None and self.opaque.startswith(OWNED)
+        """Whether the value is a module's own state, or another's: no copy would be."""
+        return self.opaque is not None and self.opaque.startswith((OWNED, HELD))
 
 
 class Slot(msgspec.Struct):
@@ -107,6 +110,7 @@ class Slots:
 
     def __init__(self) -> None:
         self._slots: dict[str, Slot] = {}
+        self._owned: set[str] = set()
         self._clock = 0
 
     def copy(self) -> Slots:
@@ -145,6 +149,7 @@ class Slots:
         """A slot takes a new state."""
         self._clock += 1
         self._slots[name] = Slot(state, live, maker, self._clock)
+        (self._owned.add if state.owned else self._owned.discard)(name)
 
     def load(self, name: str) -> None:
         """A deferred slot's value has come to the namespace."""
@@ -155,6 +160,7 @@ class Slots:
     def drop(self, name: str) -> None:
         """The slot exists no longer."""
         self._slots.pop(name, None)
+        self._owned.discard(name)
 
     def group(self, name: str) -> tuple[str, ...]:
         """The co-variable that `name` belongs to, as far as its members still exist in it."""
@@ -163,6 +169,10 @@ class Slots:
             return (name,)
         joint = slot.state.joint
         return tuple(n for n in slot.state.group if (s := self._slots.get(n)) and s.state.joint == joint)
+
+    def owned(self) -> frozenset[str]:
+        """Live slots that others hold as well: any cell may change them."""
+        return frozenset(n for n in self._owned if self._slots[n].live)
 
     def kin(self, classes: Iterable[str]) -> tuple[str, ...]:
         """Slots whose values are made of the notebook classes that `classes` are bound to, sorted."""

@@ -34,6 +34,8 @@ class Source:
         As the user wrote it.
     key
         Digest of the syntax tree without positions, and of what it is read with: comments and layout do not count.
+    inner
+        Names mentioned in functions and classes that it makes, lambdas included.
     defines
         It leaves code behind that stands in its text: functions, classes.
     reads
@@ -64,6 +66,7 @@ class Source:
 
     text: str
     key: str
+    inner: frozenset[str] = frozenset()
     defines: bool = False
     reads: frozenset[str] = frozenset()
     binds: frozenset[str] = frozenset()
@@ -138,6 +141,7 @@ def read_source(text: str, transform: Callable[[str], str], flags: int = 0, cont
     return Source(
         text=text,
         key=key,
+        inner=_inner(tree),
         defines=any(isinstance(node, _DEFINITIONS) for node in ast.walk(tree)),
         reads=frozenset(reads - earlier),
         binds=frozenset(reader.binds),
@@ -159,6 +163,11 @@ def annotates(text: str) -> bool:
         return any(isinstance(n, ast.AnnAssign) for n in ast.walk(ast.parse(text)))
     except (SyntaxError, ValueError):
         return "%" in text or "!" in text
+
+
+def _inner(tree: ast.AST) -> frozenset[str]:
+    bodies = (node for node in ast.walk(tree) if isinstance(node, _DEFINITIONS))
+    return frozenset(n.id for body in bodies for n in ast.walk(body) if isinstance(n, ast.Name))
 
 
 def closure(names: Iterable[str], refs: Callable[[str], Iterable[str]]) -> frozenset[str]:
