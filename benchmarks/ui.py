@@ -159,8 +159,8 @@ def panels(browser: Any, running: Lab) -> dict[str, float]:
     cell = ".jp-CodeCell:nth-of-type(3) .jp-InputPrompt"
     record = float(window.evaluate(ANSWER, [cell, "#provcrt-provenance", "Variables bound"]))
     page.command("Show Experiments")
-    window.wait_for_selector("[data-row='e1000']")
-    row = float(window.evaluate(ANSWER, ["[data-row='e1000']", ".provcrt-Row.provcrt-mod-chosen", "e1000"]))
+    window.wait_for_selector("[data-row='e1']")
+    row = float(window.evaluate(ANSWER, ["[data-row='e1']", ".provcrt-Row.provcrt-mod-chosen", "e1"]))
     window.close()
     return {
         "graph drawn, ms": drawn,
