@@ -28,7 +28,7 @@ sandbox:
 	@command -v bwrap >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && \
 	    apt-get install -y -qq bubblewrap >/dev/null; } || echo "bubblewrap is missing: apt install bubblewrap"
 
-# The browser tests need Chromium, and node for what runs in it; what cannot be had is left out, and said at the end again.
+# The browser tests need Chromium, and node for what runs in it; what cannot be had is left out, and said before the tests begin.
 LAB := provcrt_kernel/labextension/package.json
 
 extension: $(LAB)  ## build the JupyterLab extension (needs node)
@@ -49,7 +49,7 @@ PROXY := $(VENV)/node/node_modules/.bin/configurable-http-proxy
 .PHONY: proxy
 proxy: $(VENV)/dev
 	@command -v configurable-http-proxy >/dev/null || test -x $(PROXY) || { \
-	    command -v npm >/dev/null && npm install --silent --no-audit --no-fund --prefix $(VENV)/node configurable-http-proxy@5 >/dev/null; } || true
+	    command -v npm >/dev/null && timeout 300 npm install --silent --no-audit --no-fund --prefix $(VENV)/node configurable-http-proxy@5 >/dev/null; } || true
 
 LEFT_OUT = command -v chromium >/dev/null || echo "LEFT OUT: the browser tests, chromium is missing (apt install chromium)"; \
     command -v npm >/dev/null || echo "LEFT OUT: the JupyterLab extension and all tests of it, npm is missing (install Node.js 20 or newer)"; \
@@ -60,8 +60,8 @@ test: lint sandbox browser proxy $(VENV)/dev  ## everything that must hold: lint
 	    echo "notebooks, $$state store" && \
 	    PROVCRT_STORE="$$store" $(BIN)/python -m pytest -q --nbval -p no:cacheprovider $(NOTEBOOKS) || exit 1; \
 	done
-	@$(BIN)/python -m pytest -q
 	@$(LEFT_OUT)
+	@$(BIN)/python -m pytest -q
 
 lint: $(VENV)/dev  ## ruff, mypy, and who imports whom
 	@$(BIN)/ruff check

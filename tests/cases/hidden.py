@@ -842,3 +842,273 @@ x = 1
     skip="write import change",
     telling=True,
 )
+
+# -- what others hold ---------------------------------------------------------------------------------------------------
+
+_SETTABLE = "LEVEL = 1\nCB = []\ndef f(v):\n    global LEVEL\n    LEVEL = v\ndef get(): return LEVEL\n"
+
+case(
+    "a log handler on a buffer of the notebook",
+    9,
+    """
+# %% a
+import logging, io
+buf = io.StringIO()
+lg = logging.getLogger('x'); lg.setLevel('INFO'); lg.addHandler(logging.StreamHandler(buf)); lg.propagate = False
+# %% b
+logging.getLogger('x').info('one')
+# %% c
+print(buf.getvalue())
+""",
+    sets(b="logging.getLogger('x').info('two')"),
+    "buf.getvalue()",
+    rerun="b c",
+    telling=True,
+)
+
+case(
+    "a log handler's list",
+    9,
+    """
+# %% a
+import logging
+records = []
+class H(logging.Handler):
+    def emit(self, r): records.append(r.getMessage())
+lg = logging.getLogger('y'); lg.setLevel('INFO'); lg.addHandler(H()); lg.propagate = False
+# %% b
+logging.getLogger('y').info('one')
+# %% c
+print(records)
+""",
+    sets(b="logging.getLogger('y').info('two')"),
+    "records",
+    rerun="b c",
+)
+
+case(
+    "a callback for numpy's errors",
+    9,
+    """
+# %% a
+import numpy as np
+errs = []
+np.seterrcall(lambda t, f: errs.append(t)); np.seterr(all='call')
+# %% b
+np.array([1.]) / 0
+# %% c
+print(errs)
+""",
+    sets(b="np.array([1.]) / 0; np.array([2.]) / 0"),
+    "errs",
+    rerun="b c",
+)
+
+case(
+    "showwarning fills a list",
+    9,
+    """
+# %% a
+import warnings
+seen = []
+warnings.simplefilter('always')
+warnings.showwarning = lambda m, *a, **k: seen.append(str(m))
+# %% b
+warnings.warn('one')
+# %% c
+print(seen)
+""",
+    sets(b="warnings.warn('two')"),
+    "seen",
+    rerun="b c",
+)
+
+case(
+    "stdout goes into a buffer over cells",
+    9,
+    """
+# %% a
+import sys, io
+buf = io.StringIO(); real = sys.stdout
+sys.stdout = buf
+# %% b
+print('one')
+# %% c
+sys.stdout = real
+v = buf.getvalue()
+print(v)
+""",
+    sets(b="print('two')"),
+    "v",
+    rerun="b c",
+)
+
+case(
+    "a callback of the collector",
+    9,
+    """
+# %% a
+import gc
+calls = []
+def cb(phase, info): calls.append(phase)
+gc.callbacks.append(cb)
+# %% b
+gc.collect()
+# %% c
+gc.callbacks.remove(cb)
+print(len(calls) >= 2)
+""",
+    sets(b="gc.collect(); gc.collect()"),
+    "len(calls) >= 2",
+)
+
+case(
+    "a trace function fills a list",
+    9,
+    """
+# %% a
+import sys
+lines = []
+def f(x): return x + 1
+def tr(frame, ev, arg):
+    if frame.f_code.co_name == 'f': lines.append(ev)
+    return None
+sys.settrace(tr)
+# %% b
+f(1)
+# %% c
+sys.settrace(None)
+print(lines)
+""",
+    sets(b="f(1); f(2)"),
+    "lines",
+    rerun="b c",
+)
+
+case(
+    "a finder notes what is asked for",
+    13,
+    """
+# %% a
+import sys
+asked = []
+class F:
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        if name.startswith('zz'): asked.append(name)
+        return None
+sys.meta_path.insert(0, F)
+# %% b
+try:
+    import zzone
+except ImportError: pass
+# %% c
+sys.meta_path.remove(F)
+print(asked)
+""",
+    sets(b="try:\n    import zztwo\nexcept ImportError: pass"),
+    "asked",
+    rerun="b c",
+)
+
+case(
+    "a library's method is replaced by one that notes",
+    9,
+    """
+# %% a
+import pandas as pd
+hits = []
+_h = pd.DataFrame.head
+def head(self, n=5):
+    hits.append(n); return _h(self, n)
+pd.DataFrame.head = head
+# %% b
+r = pd.DataFrame({'x': range(9)}).head(3)
+# %% c
+pd.DataFrame.head = _h
+print(hits)
+""",
+    sets(b="r = pd.DataFrame({'x': range(9)}).head(4)"),
+    "hits",
+    rerun="b c",
+)
+
+case(
+    "a local module keeps a callback",
+    9,
+    """
+# %% a
+import helper
+got = []
+helper.on(got.append)
+# %% b
+helper.fire(1)
+# %% c
+print(got)
+""",
+    sets(b="helper.fire(2)"),
+    "got",
+    files={"helper.py": "CB = []\ndef on(f): CB.append(f)\ndef fire(v):\n    for f in CB: f(v)\n"},
+    rerun="b c",
+    telling=True,
+)
+
+case(
+    "a module is set in the cell that imports it",
+    9,
+    """
+# %% a
+import helper
+helper.f(5)
+# %% b
+x = 1
+# %% c
+print(helper.get() + x)
+""",
+    sets(b="x = 2"),
+    "x",
+    files={"helper.py": _SETTABLE},
+    rerun="b c",
+    skip="a",
+    telling=True,
+)
+
+case(
+    "a module is set by a function of its own",
+    9,
+    """
+# %% a
+import helper
+# %% b
+helper.f(5)
+# %% c
+x = 1
+# %% d
+print(helper.get() + x)
+""",
+    sets(c="x = 2"),
+    "x",
+    files={"helper.py": _SETTABLE},
+    rerun="c d",
+    skip="a b",
+)
+
+case(
+    "a module is set by a function that returns",
+    9,
+    """
+# %% a
+import helper
+# %% b
+r = helper.f(5)
+# %% c
+x = 1
+# %% d
+print(helper.get() + x)
+""",
+    sets(c="x = 2"),
+    "x",
+    files={"helper.py": _SETTABLE},
+    rerun="c d",
+    skip="a b",
+)
