@@ -180,7 +180,7 @@ class Observer:
         pinned += [
             f"it changed {n}, which something outside of the notebook holds"
             for n, s in change.states.items()
-            if s.owned and n not in running.reached and n not in source.binds
+            if s.opaque == HELD and n not in running.reached and n not in source.binds
         ]
         if pinned or local:
             before = change
@@ -250,7 +250,7 @@ class Observer:
 
     def _observe(self, running: Running, everything: str | None) -> Change:
         tools, slots = self._tools, self._tools.slots
-        looked = set(running.reached) | running.source.binds | slots.owned()
+        looked = set(running.reached) | running.source.binds | slots.held()
         if everything or "run" in running.source.magics:
             looked |= variables(tools.namespace, tools.hidden).keys()
 

@@ -9,11 +9,13 @@ from __future__ import annotations
 import _abc  # type: ignore[import-not-found]
 import abc
 import collections
+import functools
 import re
 import sys
 import types
 from collections.abc import Iterable, Mapping
 
+from provcrt_kernel.provenance.packages import is_library
 from provcrt_kernel.session.names import code_names
 from provcrt_kernel.session.objects import constant_of
 from provcrt_kernel.session.source import Source
@@ -54,7 +56,6 @@ _KEPT = frozenset(
 
 #: Those of them whose functions others replace for a test or a trick.
 _PATCHED = frozenset("random os re numpy pandas matplotlib sklearn scipy seaborn torch".split())
-_CODE = (types.FunctionType, types.BuiltinFunctionType)
 #: Longer lists are not looked through for modules.
 _SHORT = 50
 
@@ -113,8 +114,17 @@ def _modules_among(namespace: Mapping[str, object], names: Iterable[str]) -> Ite
 
 
 def _functions(holder: object) -> Signature:
-    """Signature of a module's or class's functions: others may take their places, its caches come and go."""
-    return {n: (id(v),) for n, v in list(vars(holder).items()) if type(v) in _CODE}
+    """Signature of what took the places of a module's or class's own functions: those that no library defines, mocks."""
+    return {n: (id(v),) for n, v in list(vars(holder).items()) if _foreign(v)}
+
+
+def _foreign(value: object) -> bool:
+    if type(value) is types.FunctionType:
+        return not _in_library(value.__code__.co_filename)
+    return type(value).__module__ == "unittest.mock"
+
+
+_in_library = functools.cache(is_library)
 
 
 def _signature(holder: object) -> Signature:
@@ -145,8 +155,6 @@ def changed(before: Mapping[str, tuple[object, Signature]]) -> list[str]:
             if old.get(key) != signature and key not in _BOOKKEEPING:
                 if key not in old and isinstance(vars(holder).get(key), types.ModuleType):
                     continue
-                if key not in old and top in _KEPT:
-                    continue  # loaded when it was first asked for
                 found.append(f"it changed {name}.{key}")
         found += [
             f"it removed {name}.{key}" for key in old.keys() - vars(holder).keys() - {"registered classes"}

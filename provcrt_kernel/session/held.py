@@ -60,4 +60,9 @@ def held(
 def changeable(name: str, prints: Mapping[str, Fingerprint], namespace: Mapping[str, object]) -> bool:
     """Whether a variable's value can be changed in place, and is data."""
     seen = prints.get(name)
-    return seen is not None and bool(seen.objects) and not isinstance(namespace.get(name), _FIXED)
+    return (
+        seen is not None
+        and seen.digest is not None
+        and bool(seen.objects)
+        and not isinstance(namespace.get(name), _FIXED)
+    )

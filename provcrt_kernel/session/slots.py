@@ -110,7 +110,7 @@ class Slots:
 
     def __init__(self) -> None:
         self._slots: dict[str, Slot] = {}
-        self._owned: set[str] = set()
+        self._held: set[str] = set()
         self._clock = 0
 
     def copy(self) -> Slots:
@@ -149,7 +149,7 @@ class Slots:
         """A slot takes a new state."""
         self._clock += 1
         self._slots[name] = Slot(state, live, maker, self._clock)
-        (self._owned.add if state.owned else self._owned.discard)(name)
+        (self._held.add if state.opaque == HELD else self._held.discard)(name)
 
     def load(self, name: str) -> None:
         """A deferred slot's value has come to the namespace."""
@@ -160,7 +160,7 @@ class Slots:
     def drop(self, name: str) -> None:
         """The slot exists no longer."""
         self._slots.pop(name, None)
-        self._owned.discard(name)
+        self._held.discard(name)
 
     def group(self, name: str) -> tuple[str, ...]:
         """The co-variable that `name` belongs to, as far as its members still exist in it."""
@@ -170,9 +170,9 @@ class Slots:
         joint = slot.state.joint
         return tuple(n for n in slot.state.group if (s := self._slots.get(n)) and s.state.joint == joint)
 
-    def owned(self) -> frozenset[str]:
-        """Live slots that others hold as well: any cell may change them."""
-        return frozenset(n for n in self._owned if self._slots[n].live)
+    def held(self) -> frozenset[str]:
+        """Live slots that something outside of the notebook holds as well: any cell may change them."""
+        return frozenset(n for n in self._held if self._slots[n].live)
 
     def kin(self, classes: Iterable[str]) -> tuple[str, ...]:
         """Slots whose values are made of the notebook classes that `classes` are bound to, sorted."""
