@@ -137,6 +137,10 @@ def test_a_kernel_that_ends_leaves_the_rest_out(tmp_path: Path) -> None:
 # -- records as they are ------------------------------------------------------------------------------------------------
 
 
+#: What makes the long examples short.
+_PARTS = {"RESAMPLES = 10_000": "RESAMPLES = 200", 'PROFILE = "full"': 'PROFILE = "quick"'}
+
+
 @pytest.mark.parametrize(
     "name",
     [
@@ -149,7 +153,8 @@ def test_examples_are_clean(name: str, specs: Path, tmp_path: Path) -> None:
     desk = Desk.of(name, tmp_path)
     path = desk.folder / f"{name}.ipynb"
     for each in desk.notebook.cells:
-        each.source = each.source.replace("RESAMPLES = 10_000", "RESAMPLES = 200")
+        for whole, part in _PARTS.items():
+            each.source = each.source.replace(whole, part)
     nbformat.write(desk.notebook, path)
     for command in (["exec", str(path)], ["audit", "--json", str(path)]):
         done = subprocess.run(
