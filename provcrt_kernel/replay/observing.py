@@ -25,7 +25,15 @@ from provcrt_kernel.session import entropy
 from provcrt_kernel.session.ambience import Values
 from provcrt_kernel.session.classes import register_live
 from provcrt_kernel.session.codes import LINES, SEEDS
-from provcrt_kernel.session.effects import changed, first_used, hidden_effects, holds_owned, owner, watched
+from provcrt_kernel.session.effects import (
+    changed,
+    first_used,
+    hidden_effects,
+    holds_owned,
+    mentioned_in_modules,
+    owner,
+    watched,
+)
 from provcrt_kernel.session.held import changeable, held
 from provcrt_kernel.session.modules import MODULE, top_level_names
 from provcrt_kernel.session.observe import Change, observe, variables
@@ -164,6 +172,7 @@ class Observer:
         clock = tools.slots.union(running.reached, "clock")
         clock |= {c for s in change.states.values() for c in s.clock}
         modules, changed_modules = self._modules(running, span, arrived)
+        clock |= entropy.CLOCK & mentioned_in_modules(source, tools.namespace, tools.modules.local())
         in_modules = tools.slots.union((n for n in running.versions if n.startswith(MODULE)), "clock")
         in_modules |= {c for s in modules.values() for c in s.clock}
         seeds = SEEDS & (source.attributes | clock | in_modules)

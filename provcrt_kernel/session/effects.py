@@ -250,6 +250,30 @@ def first_used(source: Source, namespace: Mapping[str, object], arrived: Iterabl
     return list(dict.fromkeys(found))
 
 
+def mentioned_in_modules(
+    source: Source, namespace: Mapping[str, object], modules: Iterable[str]
+) -> frozenset[str]:
+    """Every name in the code of those functions of local modules that a cell names, and of what these call there."""
+    scopes = {id(m.__dict__) for name in modules if (m := sys.modules.get(name)) is not None}
+    todo: list[object] = []
+    for chain in source.chains | source.reads | source.binds if scopes else ():
+        first, *steps = chain.split(".")
+        holder = namespace.get(first)
+        for step in steps:
+            holder = vars(holder).get(step) if isinstance(holder, types.ModuleType | type) else None
+        todo += vars(holder).values() if isinstance(holder, type) else (holder,)
+    found: set[str] = set()
+    seen: set[object] = set()
+    while todo:
+        one = todo.pop()
+        if isinstance(one, types.FunctionType) and id(one.__globals__) in scopes and one not in seen:
+            seen.add(one)
+            names = code_names(one.__code__)
+            found |= names.mentions
+            todo += (one.__globals__.get(name) for name in names.loads)
+    return frozenset(found)
+
+
 def _changes_globals(function: object, module: types.ModuleType) -> bool:
     """Whether a module's function, or one that it calls there, binds a global or loads one that can be changed in place."""
     todo, seen = [function], set()
