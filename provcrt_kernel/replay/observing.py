@@ -191,12 +191,9 @@ class Observer:
             for n, s in change.states.items()
             if s.opaque == HELD and n not in running.reached and n not in source.binds
         ]
-        if pinned or local:
-            before = change
-            change = self._held(change, running, by_name=bool(pinned))
-            pinned += (
-                [] if change is before or pinned else ["something outside of the notebook holds what it made"]
-            )
+        # what a local module holds is part of its own state, which comes back by its cells alone
+        if pinned and not changed_modules:
+            change = self._held(change, running)
         left_behind = [n for n in span.late if not any(c in n for c in _LIBRARY_CHILDREN)]
         problems = [*outcome.unrepeatable, *self._unknown(span, source)]
         problems += [f"{n} still runs" for n in left_behind]
@@ -304,14 +301,15 @@ class Observer:
                 states[name] = msgspec.structs.replace(state, opaque=shared)
         return dataclasses.replace(change, states=states)
 
-    def _held(self, change: Change, running: Running, *, by_name: bool) -> Change:
+    def _held(self, change: Change, running: Running) -> Change:
         """Variables that the cell handed to others, and those that functions refer to which it handed to them."""
         tools = self._tools
         mentioned = (running.reached | change.states.keys()) & change.prints.keys()
         names = held(mentioned, change.prints, tools.namespace)
-        if by_name:
-            refs = set(running.source.inner).union(*(change.prints[n].refs for n in mentioned))
-            names |= {n for n in refs if changeable(n, change.prints, tools.namespace)}
+        refs = set(running.source.inner).union(*(change.prints[n].refs for n in mentioned))
+        names |= {n for n in refs if changeable(n, change.prints, tools.namespace)}
+        # what an earlier cell made and this one only changed would be changed twice by running this one again
+        names = {n for n in names if running.identities.get(n) != id(tools.namespace[n])}
         if not names:
             return change
         states = dict(change.states)
