@@ -313,14 +313,13 @@ class Observer:
         if not names:
             return change
         states = dict(change.states)
-        for name in names:
-            slot = tools.slots.get(name)
-            for member in states[name].group if name in states else slot.state.group if slot else ():
-                names = names | {member}
-        for name in names & change.prints.keys():
-            slot = tools.slots.get(name)
-            state = states.get(name) or (slot.state if slot else None)
-            if state is not None and not state.owned:
+        known = {
+            n: s for n in change.prints if (s := states.get(n) or ((o := tools.slots.get(n)) and o.state))
+        }
+        names |= {member for n in names if n in known for member in known[n].group}
+        for name in names & known.keys():
+            state = known[name]
+            if not state.owned:
                 states[name] = msgspec.structs.replace(state, opaque=HELD, kept=None)
         return dataclasses.replace(change, states=states)
 

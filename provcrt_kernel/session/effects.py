@@ -234,19 +234,13 @@ def first_used(source: Source, namespace: Mapping[str, object], arrived: Iterabl
     arrived
         Local modules that the cell loaded.
     """
-    new = {id(m): m for name in arrived if (m := sys.modules.get(name)) is not None}
+    new = {id(m.__dict__): m for name in arrived if (m := sys.modules.get(name)) is not None}
     found = []
-    for chain in sorted(source.chains | source.binds | source.reads):
-        first, *steps = chain.split(".")
-        holder = namespace.get(first)
-        for step in steps:
-            holder = vars(holder).get(step) if isinstance(holder, types.ModuleType | type) else None
-        functions = vars(holder).values() if isinstance(holder, type) else (holder,)
-        for function in functions:
-            scope = getattr(function, "__globals__", None)
-            module = next((m for m in new.values() if m.__dict__ is scope), None)
-            if module is not None and _changes_globals(function, module):
-                found.append(f"it may have changed module {module.__name__}")
+    for function in _named(source, namespace) if new else ():
+        scope = getattr(function, "__globals__", None)
+        module = new.get(id(scope))
+        if module is not None and _changes_globals(function, module):
+            found.append(f"it may have changed module {module.__name__}")
     return list(dict.fromkeys(found))
 
 
@@ -255,13 +249,7 @@ def mentioned_in_modules(
 ) -> frozenset[str]:
     """Every name in the code of those functions of local modules that a cell names, and of what these call there."""
     scopes = {id(m.__dict__) for name in modules if (m := sys.modules.get(name)) is not None}
-    todo: list[object] = []
-    for chain in source.chains | source.reads | source.binds if scopes else ():
-        first, *steps = chain.split(".")
-        holder = namespace.get(first)
-        for step in steps:
-            holder = vars(holder).get(step) if isinstance(holder, types.ModuleType | type) else None
-        todo += vars(holder).values() if isinstance(holder, type) else (holder,)
+    todo = _named(source, namespace) if scopes else []
     found: set[str] = set()
     seen: set[object] = set()
     while todo:
@@ -297,11 +285,25 @@ def _changes_globals(function: object, module: types.ModuleType) -> bool:
 
 def _of_class(chain: str, namespace: Mapping[str, object]) -> bool:
     """Whether what is set is an attribute of a library's class, which no slot tells of."""
-    first, *steps, _ = chain.split(".")
+    return isinstance(_led_to(chain.rpartition(".")[0], namespace), type)
+
+
+def _led_to(chain: str, namespace: Mapping[str, object]) -> object:
+    """What a dotted name leads to, through modules and classes; None if it does not lead there."""
+    first, *steps = chain.split(".")
     holder = namespace.get(first)
     for step in steps:
         holder = vars(holder).get(step) if isinstance(holder, types.ModuleType | type) else None
-    return isinstance(holder, type)
+    return holder
+
+
+def _named(source: Source, namespace: Mapping[str, object]) -> list[object]:
+    """What the names of a cell lead to; of a class, what it holds."""
+    found: list[object] = []
+    for chain in sorted(source.chains | source.binds | source.reads):
+        value = _led_to(chain, namespace)
+        found += vars(value).values() if isinstance(value, type) else (value,)
+    return found
 
 
 #: Modules whose functions called as statements leave nothing behind in them.
