@@ -273,7 +273,7 @@ def commands(text: str) -> Iterator[tuple[str, str]]:
             if command:
                 yield command, expected
             command, expected = line[2:].rstrip("\n"), ""
-        elif line.startswith("> ") and command and not expected:
+        elif line.startswith(("> ", ">\n")) and command and not expected:
             command += "\n" + line[2:].rstrip("\n")
         else:
             assert command, f"a block of the console begins with what is printed: {line!r}"

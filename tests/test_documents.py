@@ -125,7 +125,7 @@ def test_a_block_that_cannot_be_run_is_refused(text, complaint, tmp_path):
         ("```console\n$ false\n```\n", False),
         ("```console\n$ ls nowhere\nls: …\n[exit 2]\n```\n", True),
         ("```console\n$ cd /\n$ pwd\n/\n```\n", True),
-        ("```console\n$ cat <<E\n> one\n> E\none\n```\n", True),
+        ("```console\n$ cat <<E\n> one\n>\n> E\none\n```\n", True),
         ("```python\nprint(6 * 7)\n```\n\n```text\n42\n```\n", True),
         ("```python\nprint(6 * 7)\n```\n\n```text\n43\n```\n", False),
         ("```toml\na = \n```\n", False),

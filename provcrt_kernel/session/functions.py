@@ -31,6 +31,11 @@ def make_function(
     return FunctionType(code, scope, name, None, cells)
 
 
+def make_code(filename: str, *arguments: Any) -> CodeType:
+    """Called by a stream: code as `CodeType` takes it, under the file name that it was compiled with."""
+    return CodeType(*arguments).replace(co_filename=filename)
+
+
 def make_cell() -> CellType:
     """Called by a stream: an empty cell; its content comes with the state of what closes over it."""
     return CellType()

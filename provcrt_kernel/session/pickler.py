@@ -13,7 +13,7 @@ import pickle
 import sys
 import typing
 from collections.abc import Callable
-from types import CellType, FunctionType, MappingProxyType, MethodType, ModuleType
+from types import CellType, CodeType, FunctionType, MappingProxyType, MethodType, ModuleType
 from typing import Any, Protocol
 
 import cloudpickle
@@ -362,6 +362,12 @@ def _lru_cache(pickler: SessionPickler, value: Any) -> Any:
     return functions.make_cache, (value.__wrapped__, known["maxsize"], known["typed"]), dict(value.__dict__)
 
 
+def _code(pickler: SessionPickler, value: CodeType) -> Any:
+    # cloudpickle leaves out the file name, by which tracebacks and `inspect` find the text
+    _, arguments = pickler.dispatch_table[CodeType](value)
+    return functions.make_code, (value.co_filename, *arguments)
+
+
 def _cached_property(pickler: SessionPickler, value: functools.cached_property[Any]) -> Any:
     return functions.make_cached_property, (value.func, value.attrname, value.__doc__)
 
@@ -373,6 +379,7 @@ def _mapping_proxy(pickler: SessionPickler, value: Any) -> Any:
 _KINDS: dict[str, Callable[[SessionPickler, Any], Any]] = {
     "builtins.function": SessionPickler.function,
     "builtins.cell": SessionPickler.cell,
+    "builtins.code": _code,
     "builtins.module": _module,
     "builtins.method": _method,
     "builtins.memoryview": _refuse("memoryview"),
