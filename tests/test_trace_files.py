@@ -97,6 +97,13 @@ CASES = {
     "chmod": ("os.chmod('a', 0o600)", {"a": "sw"}),
     "truncate by name": ("os.truncate('a', 2)", {"a": "rw"}),
     "utime": ("os.utime('a')", {"a": "sw"}),
+    "chmod by descriptor": ("f = open('a'); os.fchmod(f.fileno(), 0o600)", {"a": "rsw"}),
+    "utime by descriptor": ("f = open('a'); os.utime(f.fileno(), (1, 1))", {"a": "rsw"}),
+    "attributes by descriptor": ("f = open('a'); os.setxattr(f.fileno(), 'user.a', b'x')", {"a": "rsw"}),
+    "chmod of no name": (
+        "f = open('n', 'x+'); os.unlink('n'); os.fchmod(f.fileno(), 0o600)",
+        {"n": "", "n (deleted)": ""},
+    ),
     "through /proc": (
         "f = open('a'); os.stat(f'/proc/self/fd/{f.fileno()}'); open('/dev/fd/' + str(f.fileno())).read()",
         {"a": "rs"},

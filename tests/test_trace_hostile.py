@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import shutil
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 from tracing import by_path, flags, script, spans_of, start, traced
 
+from provcrt_kernel.trace import calls
 from provcrt_kernel.trace.calls import machine
 from provcrt_kernel.trace.notify import shared_page
 from provcrt_kernel.trace.supervisor import Supervisor
@@ -196,6 +198,65 @@ def test_many_processes(tmp_path: Path) -> None:
     assert span.complete, span.problems
     assert not span.late
     assert all(flags(found.get(f"{root}/{n}")) == "w" for n in range(1000))
+
+
+def test_many_files_take_little_memory(tmp_path: Path) -> None:
+    """At most 1,000 bytes for a file at the supervisor's peak and at ours: a span of 100,000 stays under 100 MB."""
+    files = 10_000
+    for n in range(files):
+        if n % 200 == 0:
+            (tmp_path / "files" / str(n // 200)).mkdir(parents=True)
+        (tmp_path / "files" / str(n // 200) / str(n)).touch()
+    (span,) = traced(
+        f"""
+        def peak(pid):
+            lines = open(f"/proc/{{pid}}/status").read().splitlines()
+            return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) * 1024
+        with span("warm"): pass
+        before = [peak(pid) for pid in (os.getppid(), os.getpid())]
+        tracer.begin("many")
+        for n in range({files}):
+            os.stat(f"{tmp_path}/files/{{n // 200}}/{{n}}")
+        found = tracer.end()
+        after = [peak(pid) for pid in (os.getppid(), os.getpid())]
+        assert len(found.accesses) == {files}, len(found.accesses)
+        assert all(now - then < 1000 * {files} for now, then in zip(after, before)), (before, after)
+        """,
+        tmp_path,
+    )
+    assert span.complete
+
+
+def test_a_storm_over_one_path_is_looked_at_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever hands calls over: what is repeated in a span is neither looked at nor hashed, and costs its name only."""
+    tables = machine()
+    assert tables is not None
+    numbers = {call.name: number for number, call in tables.calls.items()}
+    (tmp_path / "asked").write_text("x")
+    asked = ctypes.create_string_buffer(os.fsencode(tmp_path / "asked"))
+    begin = ctypes.create_string_buffer(os.fsencode(tmp_path / "run" / "begin" / "1" / "x"))
+
+    def call(name: str, *arguments: int) -> tuple[int, ...]:
+        head = (1, os.getpid(), 0, numbers[name], tables.audit, 0, calls.AT_FDCWD)
+        return (*head, *arguments, *(0,) * (5 - len(arguments)))
+
+    source = Supervisor(
+        shared_page(), print, os.getpid(), rundir=str(tmp_path / "run"), ignore=(), keep="", machine=tables
+    )
+    source.keeps(call("faccessat", ctypes.addressof(begin)))
+    looks = 0
+    lstat = os.lstat
+
+    def counted(path: bytes) -> os.stat_result:
+        nonlocal looks
+        looks += path == asked.value
+        return lstat(path)
+
+    monkeypatch.setattr(os, "lstat", counted)
+    for _ in range(1000):
+        assert not source.keeps(call("newfstatat", ctypes.addressof(asked)))
+        assert not source.keeps(call("openat", ctypes.addressof(asked)))
+    assert looks <= 2
 
 
 def test_a_storm_of_signals(tmp_path: Path, mechanism: str) -> None:

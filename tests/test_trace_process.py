@@ -293,6 +293,92 @@ def test_entropy_and_network(tmp_path: Path) -> None:
     assert flags(by_path(talk)["/nowhere/socket"]) == "s"
 
 
+def test_a_supervisor_that_fails_while_the_filter_is_installed(tmp_path: Path) -> None:
+    """It cannot answer, so whoever has the filter ends, and says why."""
+    path = tmp_path / "fails.py"
+    path.write_text(
+        "from provcrt_kernel.trace import attach, house, supervise\n"
+        "def fails(*arguments): raise RuntimeError\n"
+        "house.listen = fails\n"
+        "supervise(lambda: attach(ignore=[]))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, path],
+        env={**os.environ, "PROVCRT_TRACER": "seccomp"},
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == -9
+    assert b"the supervisor failed while the filter was installed" in done.stderr
+
+
+def test_names_that_name_servers_are_asked_for(tmp_path: Path) -> None:
+    """By libc's resolver, by a message with an address, and by none; what is not a question bears no name."""
+    asking, plain = traced(
+        """
+        import socket, struct
+        def question(name):
+            labels = b"".join(bytes([len(word)]) + word for word in name.encode().split(b"."))
+            return struct.pack(">6H", 7, 0x100, 1, 0, 0, 0) + labels + b"\\0" + struct.pack(">2H", 1, 1)
+        server = ("192.0.2.1", 53)
+        def send(act):
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+                try: act(s)
+                except OSError: pass  # there may be no route
+        with span("asking"):
+            send(lambda s: s.sendto(question("to.example"), server))
+            send(lambda s: s.sendmsg([question("msg.example")], [], 0, server))
+            send(lambda s: (s.connect(server), s.send(question("connected.example"), socket.MSG_NOSIGNAL)))
+            send(lambda s: (s.connect(server), s.sendmsg([question("message.example")])))
+            send(lambda s: s.sendto(b"no question, whatever it is for", server))
+            subprocess.run(["getent", "hosts", "1.0.0.127.in-addr.arpa.example"])
+            socket.getaddrinfo("localhost", 80)
+            send(lambda s: s.connect(("127.0.0.1", 9)))
+        with span("plain"):
+            send(lambda s: s.connect(server))
+            send(lambda s: (s.connect(("192.0.2.2", 80)), s.send(question("web.example"), socket.MSG_NOSIGNAL)))
+        """,
+        tmp_path,
+    )
+    assert asking.complete
+    assert plain.complete
+    by_address = {e.address: e for e in asking.endpoints if e.family == "inet"}
+    assert by_address["192.0.2.1"].names == tuple(
+        f"{name}.example" for name in ("to", "msg", "connected", "message")
+    )
+    assert len(by_address["192.0.2.1"].pids) == 1
+    assert "localhost" in by_address["127.0.0.1"].names
+    assert not any(e.names for e in plain.endpoints if e.port == 80)
+    for server in resolvers():  # what libc itself asks them
+        assert server not in by_address or "1.0.0.127.in-addr.arpa.example" in by_address[server].names
+
+
+def resolvers() -> list[str]:
+    """Return the name servers that libc asks."""
+    path = Path("/etc/resolv.conf")
+    lines = path.read_text().splitlines() if path.exists() else []
+    return [line.split()[1] for line in lines if line.startswith("nameserver ")]
+
+
+def test_memory_shared_by_a_key_is_told_of(tmp_path: Path) -> None:
+    private, keyed = traced(
+        """
+        import ctypes
+        libc = ctypes.CDLL(None)
+        with span("private"):
+            segment = libc.shmget(0, 64, 0o600)
+            assert segment >= 0
+            libc.shmctl(segment, 0, None)
+        with span("keyed"):
+            libc.shmget(0x50435254, 64, 0)
+        """,
+        tmp_path,
+    )
+    assert private.complete
+    assert "shmget" in keyed.problems[0]
+
+
 def test_files_that_stay_open(tmp_path: Path) -> None:
     root = tmp_path.resolve()
     (root / "in").write_text("x" * 100)

@@ -40,7 +40,7 @@ from provcrt_kernel.session.observe import Change, observe, variables
 from provcrt_kernel.session.slots import ANY, HELD, OWNED, Slots, State
 from provcrt_kernel.session.source import Source
 from provcrt_kernel.store.digest import digest
-from provcrt_kernel.trace import Span
+from provcrt_kernel.trace import Span, spelled
 
 #: Children that libraries keep for later cells and that read no data of their own.
 _LIBRARY_CHILDREN = ("resource_tracker", "semaphore_tracker", "loky", "multiprocessing.forkserver")
@@ -249,9 +249,7 @@ class Observer:
         yield from entropy.clocks(source, clock, self._tools.namespace)
         yield from entropy.commands(p.argv for p in span.processes)
         yield from entropy.randomness(draws, span.complete, source, clock, arrived, packages)
-        yield from (
-            f"network {e.address}:{e.port}" for e in span.endpoints if e.family != "unix" and not e.own
-        )
+        yield from (f"network {spelled(e)}" for e in span.endpoints if e.family != "unix" and not e.own)
         yield from (f"unseeded {name}" for name in unseeded)
 
     def _observe(self, running: Running, everything: str | None) -> Change:

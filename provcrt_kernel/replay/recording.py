@@ -25,6 +25,7 @@ from provcrt_kernel.session.places import here
 from provcrt_kernel.session.slots import State, ambient
 from provcrt_kernel.session.snapshot import Unstorable
 from provcrt_kernel.session.source import Source
+from provcrt_kernel.trace import spelled
 
 #: Threads that libraries keep for themselves and that run no notebook code.
 _LIBRARY_THREADS = (
@@ -130,7 +131,7 @@ class Recording:
             payload=outcome.payload,
             imports=tuple(dict.fromkeys(_imported(source))),
             processes=tuple(p.argv for p in seen.span.processes),
-            endpoints=tuple(f"{e.address}:{e.port}" for e in seen.span.endpoints),
+            endpoints=tuple(spelled(e) for e in seen.span.endpoints),
             lines=seen.lines,
             volatile=seen.volatile,
             pinned="; ".join(seen.pinned) or None,

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Mapping
 
 from provcrt_kernel.provenance.audit import Audit, Kind, Touched
 from provcrt_kernel.store import Store, digest_file
-from provcrt_kernel.trace import Access, Span
+from provcrt_kernel.trace import Access, Span, spelled
 
 NOWHERE = ("/proc/", "/sys/", "/dev/")
 PRIVATE = ("/etc/passwd", "/etc/group", "/etc/shadow", "/etc/gshadow")  # made afresh for each repetition
@@ -184,4 +184,4 @@ def _has_still(path: str, digest: str) -> bool:
 
 def network(audit: Audit) -> tuple[str, ...]:
     """Return whom on other machines a run talked to."""
-    return tuple(sorted({f"{each.address}:{each.port}" for each in audit.network}))
+    return tuple(sorted({spelled(each) for each in audit.network}))

@@ -1,6 +1,7 @@
 """What processes did: filter, supervisor, decode, spans of accesses; knows Linux, not Python sessions."""
 
 from provcrt_kernel.trace.command import run_traced
+from provcrt_kernel.trace.network import spelled
 from provcrt_kernel.trace.process import supervise
 from provcrt_kernel.trace.span import Access, Endpoint, Process, Span, Stat, decode, encode
 from provcrt_kernel.trace.tracer import Tracer, Untraced, attach
@@ -17,5 +18,6 @@ __all__ = [
     "decode",
     "encode",
     "run_traced",
+    "spelled",
     "supervise",
 ]

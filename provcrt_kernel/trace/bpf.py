@@ -93,12 +93,18 @@ def _leaf(call: c.Call, notify: Line) -> list[Line]:
             allow,
             notify,
         ]
-    if call.quiet == "no_address":
+    if (
+        call.quiet == "connected"
+    ):  # no address: on its way to whoever was connected, unless it may ask a name server
         return [
             (_LOAD, 0, 0, _low(4)),
-            (_JEQ, 0, 3, 0),
+            (_JEQ, 0, 7, 0),
             (_LOAD, 0, 0, _low(4) + 4),
-            (_JEQ, 0, 1, 0),
+            (_JEQ, 0, 5, 0),
+            (_LOAD, 0, 0, _low(3)),
+            (_JSET, 0, 2, c.MSG_NOSIGNAL),
+            (_LOAD, 0, 0, _low(2)),
+            (_JGE, 0, 1, c.QUESTION + 1),
             allow,
             notify,
         ]

@@ -15,6 +15,8 @@ AT_EMPTY_PATH = 0x1000
 AT_SYMLINK_NOFOLLOW = 0x100
 AT_SYMLINK_FOLLOW = 0x400
 AT_REMOVEDIR = 0x200
+MSG_NOSIGNAL = 0x4000  # what libc's resolver sends with
+QUESTION = 512  # bytes of the longest message that is read for a question to a name server
 MAP_ANONYMOUS = 0x20
 MAP_DENYWRITE = 0x800
 
@@ -33,7 +35,7 @@ class Call:
     path, dir, flags : int or None
         Which argument is the path, the directory descriptor, the flags.
     quiet : str or None
-        When the filter lets it pass unseen: ``plain``, ``empty_path``, ``no_address``, ``malloc``,
+        When the filter lets it pass unseen: ``plain``, ``empty_path``, ``connected``, ``malloc``,
         ``program`` (each is explained in `bpf`).
     fixed : int
         The flags of a call that has no argument for them.
@@ -94,6 +96,10 @@ CALLS = (
     Call("setxattrat", 463, 463, "meta", 1, 0, 2),
     Call("removexattrat", 466, 466, "meta", 1, 0, 2),
     Call("file_setattr", 469, 469, "meta", 1, 0, 4),
+    Call("fchmod", 91, 52, "held"),
+    Call("fchown", 93, 55, "held"),
+    Call("fsetxattr", 190, 7, "held"),
+    Call("fremovexattr", 199, 16, "held"),
     Call("truncate", 76, 45, "truncate", 0, None, 1),
     Call("mkdir", 83, None, "mkdir", 0),
     Call("mkdirat", 258, 34, "mkdir", 1, 0),
@@ -121,10 +127,14 @@ CALLS = (
     Call("exit_group", 231, 94, "exit_group"),
     Call("connect", 42, 203, "connect"),
     Call("bind", 49, 200, "bind"),
-    Call("sendto", 44, 206, "sendto", quiet="no_address"),
+    Call("sendto", 44, 206, "sendto", quiet="connected"),
     Call("sendmsg", 46, 211, "sendmsg"),
     Call("sendmmsg", 307, 269, "sendmsg"),
     Call("getrandom", 318, 278, "getrandom", quiet="malloc"),
+    Call("shmget", 29, 194, "keyed"),
+    Call("semget", 64, 190, "keyed"),
+    Call("msgget", 68, 186, "keyed"),
+    Call("mq_open", 240, 180, "queue"),
     Call("chroot", 161, 51, "escape"),
     Call("pivot_root", 155, 41, "escape"),
     Call("mount", 165, 40, "escape"),

@@ -21,7 +21,7 @@ from provcrt_kernel.trace.paths import Seen
 from provcrt_kernel.trace.span import Access, Stat
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
 Look = Seen | None
 _GRAIN_NS = 20_000_000  # a file's clock ticks every 4 to 10 ms: younger stamps prove nothing
@@ -265,16 +265,18 @@ class Ledger:
             self._changed.get(head, {}).pop(name, None)
             del self.entries[path]
 
-    def close(self, look: Callable[[bytes], Look]) -> list[Access]:
-        """Return the accesses, given how the world looks now; entries go as accesses come, to save memory."""
+    def close(self, look: Callable[[bytes], Look]) -> Iterator[Access]:
+        """Yield the accesses, given how the world looks now; entries go as accesses come, to save memory."""
         self._changed.clear()
         # what was absent in a folder that came and went again is no news from outside
         paths = sorted(
             p for p, e in self.entries.items() if not e.own or look(p.rpartition(b"/")[0]) is not None
         )
-        found = [access for path in paths if (access := _access(self.entries.pop(path), look))]
+        for path in paths:
+            access = _access(self.entries.pop(path), look)
+            if access is not None:
+                yield access
         self.entries.clear()
-        return found
 
 
 def _access(entry: Entry, look: Callable[[bytes], Look]) -> Access | None:

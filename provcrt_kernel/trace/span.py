@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import os
 import stat as st
-from typing import TYPE_CHECKING, Literal
+import struct
+from itertools import islice
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator
 
     from provcrt_kernel.trace.paths import Seen
 
 Kind = Literal["file", "dir", "link", "other"]
 
 
-class Stat(msgspec.Struct, frozen=True, array_like=True):
+class Stat(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """The identity of a file as it was first seen. Of a directory only `kind` counts, so the rest is 0.
 
     Attributes
@@ -52,7 +54,7 @@ class Stat(msgspec.Struct, frozen=True, array_like=True):
         return cls(kind, raw.st_size, raw.st_mtime_ns, raw.st_ctime_ns, raw.st_ino, raw.st_dev, mode)
 
 
-class Access(msgspec.Struct, frozen=True):
+class Access(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One path that a span touched. Input flags count only what came before the span's own first change.
 
     Attributes
@@ -153,12 +155,19 @@ class Endpoint(msgspec.Struct, frozen=True):
     port : int
     own : bool
         Who answers there is itself traced, so this is no outside input.
+    names : tuple of str
+        Host names: of a name server those that it was asked for; else what the hosts file calls the address, where
+        the span read that file.
+    pids : tuple of int
+        The processes that did so.
     """
 
     family: str
     address: str
     port: int
     own: bool
+    names: tuple[str, ...] = ()
+    pids: tuple[int, ...] = ()
 
 
 class Span(msgspec.Struct, frozen=True):
@@ -192,17 +201,31 @@ class Span(msgspec.Struct, frozen=True):
     late: tuple[str, ...] = ()
 
 
+_CHUNK = 1000  # accesses that are encoded at a time
 _encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(Span)
+_HEAD = struct.Struct("=cI")  # of a frame: how names are encoded, and its size
+T = TypeVar("T")
 
 
 def encode(span: Span) -> bytes:
-    """Return a span as bytes: ``U`` and its msgpack, or ``L`` where its names are not UTF-8."""
-    try:
-        return b"U" + _encoder.encode(span)
-    except UnicodeEncodeError:  # lone surrogates: carry the bytes of each string as Latin-1
-        plain = msgspec.to_builtins(span)
-        return b"L" + _encoder.encode(_strings(plain, lambda s: os.fsencode(s).decode("latin-1")))
+    """Return a span as bytes."""
+    return b"".join(frames(msgspec.structs.replace(span, accesses=()), span.accesses))
+
+
+def frames(span: Span, accesses: Iterable[Access]) -> Iterator[bytes]:
+    """Encode a span piece by piece, so that its accesses need not be there all at once.
+
+    Parameters
+    ----------
+    span
+        Without its accesses.
+    accesses
+        They come first, a thousand to a frame; `span` is the last frame.
+    """
+    waiting = iter(accesses)
+    while chunk := list(islice(waiting, _CHUNK)):
+        yield _frame(chunk)
+    yield _frame(span)
 
 
 def decode(data: bytes) -> Span:
@@ -211,12 +234,35 @@ def decode(data: bytes) -> Span:
     Raises
     ------
     msgspec.DecodeError
-        Where the bytes are not an encoded span.
+        Where the bytes are not an encoded span, or end too early.
     """
-    if data[:1] == b"U":
-        return _decoder.decode(data[1:])
-    plain = msgspec.msgpack.decode(data[1:])
-    return msgspec.convert(_strings(plain, lambda s: os.fsdecode(s.encode("latin-1"))), Span)
+    accesses: list[Access] = []
+    rest = memoryview(data)
+    while True:
+        letter, size = _HEAD.unpack_from(rest) if len(rest) >= _HEAD.size else (b"", 0)
+        body, rest = rest[_HEAD.size : _HEAD.size + size], rest[_HEAD.size + size :]
+        if len(body) < size or not size:
+            raise msgspec.DecodeError("the span ends too early")
+        if not rest:
+            return msgspec.structs.replace(_decoded(letter, body, Span), accesses=tuple(accesses))
+        accesses += _decoded(letter, body, list[Access])
+
+
+def _frame(value: object) -> bytes:
+    """Encode a value: ``U`` and msgpack, or ``L`` where its names are not UTF-8."""
+    try:
+        letter, body = b"U", _encoder.encode(value)
+    except UnicodeEncodeError:  # lone surrogates: carry the bytes of each string as Latin-1
+        plain = msgspec.to_builtins(value)
+        letter, body = b"L", _encoder.encode(_strings(plain, lambda s: os.fsencode(s).decode("latin-1")))
+    return _HEAD.pack(letter, len(body)) + body
+
+
+def _decoded(letter: bytes, body: memoryview, kind: type[T]) -> T:
+    if letter == b"U":
+        return msgspec.msgpack.decode(body, type=kind)
+    plain = msgspec.msgpack.decode(body)
+    return msgspec.convert(_strings(plain, lambda s: os.fsdecode(s.encode("latin-1"))), kind)
 
 
 def _strings(value: object, change: Callable[[str], str]) -> object:

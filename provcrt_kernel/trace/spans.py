@@ -15,12 +15,13 @@ from urllib.parse import unquote_to_bytes
 from provcrt_kernel.trace.barriers import BEGIN, END
 from provcrt_kernel.trace.descriptors import Descriptors
 from provcrt_kernel.trace.family import Family
+from provcrt_kernel.trace.network import HOSTS
 from provcrt_kernel.trace.paths import Quiet, look
-from provcrt_kernel.trace.span import Process, Span, encode
+from provcrt_kernel.trace.span import Access, Process, Span, frames
 from provcrt_kernel.trace.watch import Notice, Open, Watch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from provcrt_kernel.trace.calls import Machine
     from provcrt_kernel.trace.ledger import Entry
@@ -132,25 +133,27 @@ class Spans:
     def write(self, span: Open | None, target: bytes) -> None:
         """Write a closed span to a file."""
         with open(target, "wb", buffering=0) as file:
-            file.write(encode(self._finish(span)))
+            for frame in frames(*self._finish(span)):
+                file.write(frame)
 
-    def _finish(self, span: Open | None) -> Span:
+    def _finish(self, span: Open | None) -> tuple[Span, Iterable[Access]]:
         if span is None:
             why, self.mend = self.mend or "no span was open", ""
-            return Span("", complete=False, problems=(why,))
+            return Span("", complete=False, problems=(why,)), ()
         span.files.seen.clear()
-        accesses = [] if self.watch.blind else span.files.ledger.close(look)
+        endpoints = span.network.close(HOSTS in span.files.ledger.entries)
+        accesses = () if self.watch.blind else span.files.ledger.close(look)
         processes, late = self._processes(span)
-        return Span(
+        told = Span(
             name=span.name,
-            accesses=tuple(accesses),
             processes=processes,
-            endpoints=tuple(span.endpoints),
+            endpoints=endpoints,
             entropy=span.entropy + span.files.entropy,
             complete=not span.problems,
             problems=tuple(span.problems),
             late=late,
         )
+        return told, accesses
 
     def _processes(self, span: Open) -> tuple[tuple[Process, ...], tuple[str, ...]]:
         found: list[Process] = []

@@ -11,6 +11,7 @@ import errno
 import json
 import os
 import shutil
+import signal
 import socket
 import tempfile
 from typing import TYPE_CHECKING, Protocol
@@ -277,9 +278,9 @@ def _await_supervisor(link: Link) -> None:
         answered = False
     if not answered:
         os.write(
-            2, b"provcrt: the supervisor died while the filter was installed: this process cannot go on\n"
+            2, b"provcrt: the supervisor failed while the filter was installed: this process cannot go on\n"
         )
-        os._exit(70)  # EX_SOFTWARE
+        os.kill(os.getpid(), signal.SIGKILL)  # exit_group(2) would wait for an answer, too
 
 
 def _why(mechanism: str, error: OSError) -> str:

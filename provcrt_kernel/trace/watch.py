@@ -13,9 +13,9 @@ import time
 from typing import TYPE_CHECKING
 
 from provcrt_kernel.trace import calls as c
-from provcrt_kernel.trace import network
 from provcrt_kernel.trace.barriers import CALL
 from provcrt_kernel.trace.files import Files, follows
+from provcrt_kernel.trace.network import Network, parse
 from provcrt_kernel.trace.paths import look
 from provcrt_kernel.trace.tasks import Task, no_new_privileges, readlink
 
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from provcrt_kernel.trace.family import Family
     from provcrt_kernel.trace.ledger import Entry
     from provcrt_kernel.trace.paths import Quiet
-    from provcrt_kernel.trace.span import Endpoint
 
 Notice = tuple[int, ...]  # as `notify.NOTICE` unpacks it
 ARGS = 6  # where the arguments start in a notice
@@ -37,6 +36,7 @@ _INSECURE = (
     4  # GRND_INSECURE: what asks for it wants seeds of hash tables (Rust's standard library), not numbers
 )
 _RESEED = 2496  # bytes of a Mersenne twister, which Python draws for `random` in every child that it forks
+_MESSAGE, _MESSAGES = 64, 16  # bytes of a struct mmsghdr, and how many of them are looked at
 _NOTHING: tuple[Entry, ...] = ()
 
 
@@ -49,7 +49,7 @@ class Open:
         self.started = time.time()
         self.files = Files(quiet, keep)
         self.entropy = 0
-        self.endpoints: dict[Endpoint, None] = {}
+        self.network = Network()
         self.problems: list[str] = []
 
     def problem(self, line: str) -> None:
@@ -212,7 +212,20 @@ class Watch:
 
     def _do_meta(self, notice: Notice, task: Task, call: c.Call) -> Sequence[Entry]:
         files, text, flags = self._asked(notice, task, call)
-        return [] if text is None else files.touch(text, follows(flags), task.by, notice[TID])
+        if text is None:  # futimens: utimensat(2) without a name
+            return self._touched_open(notice, task) if call.dir is not None else _NOTHING
+        return files.touch(text, follows(flags), task.by, notice[TID])
+
+    def _do_held(self, notice: Notice, task: Task, call: c.Call) -> Sequence[Entry]:
+        """fchmod and its like: an open file is named by its descriptor."""
+        return self._touched_open(notice, task)
+
+    def _touched_open(self, notice: Notice, task: Task) -> Sequence[Entry]:
+        assert self.span is not None
+        path = task.base(notice[ARGS], notice[TID])
+        if not path.startswith(b"/") or look(path) is None:
+            return _NOTHING  # no file, or one without a name
+        return self.span.files.touch(path, False, task.by, notice[TID])
 
     def _do_truncate(self, notice: Notice, task: Task, call: c.Call) -> Sequence[Entry]:
         files, text, size = self._asked(notice, task, call)
@@ -338,6 +351,15 @@ class Watch:
         if notice[ARGS + 1] == _RESEED and task.born == self.span.serial:
             task.reseeded += 1
 
+    def _do_keyed(self, notice: Notice, task: Task, call: c.Call) -> None:
+        if notice[ARGS] & 0xFFFFFFFF:  # else IPC_PRIVATE: for its children
+            self._do_queue(notice, task, call)
+
+    def _do_queue(self, notice: Notice, task: Task, call: c.Call) -> None:
+        self.problem(
+            f"process {task.name()} shares memory or messages by a key ({call.name}), which nobody watches"
+        )
+
     def _do_connect(self, notice: Notice, task: Task, call: c.Call) -> None:
         self._reaches(notice, task, notice[ARGS + 1], notice[ARGS + 2])
 
@@ -345,18 +367,31 @@ class Watch:
         self._reaches(notice, task, notice[ARGS + 1], notice[ARGS + 2], bound=True)
 
     def _do_sendto(self, notice: Notice, task: Task, call: c.Call) -> None:
-        self._reaches(notice, task, notice[ARGS + 4], notice[ARGS + 5])
+        if notice[ARGS + 4]:
+            self._reaches(notice, task, notice[ARGS + 4], notice[ARGS + 5])
+        self._sends(task, notice[ARGS + 1], notice[ARGS + 2])
 
     def _do_sendmsg(self, notice: Notice, task: Task, call: c.Call) -> None:
-        header = task.peek(notice[ARGS + 1], 12)
-        if len(header) == 12:
-            address, size = struct.unpack("=QI", header)
+        count = min(notice[ARGS + 2], _MESSAGES) if call.name == "sendmmsg" else 1
+        headers = task.peek(notice[ARGS + 1], _MESSAGE * count - 8)
+        for at in range(
+            0, len(headers) - 55, _MESSAGE
+        ):  # struct msghdr: name, its size, parts, their number, …
+            address, size, parts = struct.unpack_from("=QI4xQ", headers, at)
             if address:
                 self._reaches(notice, task, address, size)
+            part = task.peek(parts, 16)
+            if len(part) == 16:
+                self._sends(task, *struct.unpack("=QQ", part))
+
+    def _sends(self, task: Task, address: int, size: int) -> None:
+        assert self.span is not None
+        if size <= c.QUESTION and self.span.network.awaits(task.pid):
+            self.span.network.asks(task.pid, task.peek(address, size))
 
     def _reaches(self, notice: Notice, task: Task, address: int, size: int, *, bound: bool = False) -> None:
         assert self.span is not None
-        peer = network.parse(task.peek(address, min(size & 0xFFFFFFFF, 128)))
+        peer = parse(task.peek(address, min(size & 0xFFFFFFFF, 128)))
         if peer is None:
             return
         if peer.family == "unix" and not peer.address.startswith("@"):
@@ -370,9 +405,7 @@ class Watch:
             found = look(text)
             if found is None:
                 return  # nobody there: that is all there is to know
-        # who listens takes milliseconds to find out; once it was somebody else, that is all there is to know
-        if peer not in self.span.endpoints:
-            self.span.endpoints[network.owned(peer, self._family.tasks, bound=bound)] = None
+        self.span.network.reach(peer, task.pid, self._family.tasks, bound=bound)
 
 
 def _privileged(pid: int) -> str:
