@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -291,6 +293,41 @@ def test_entropy_and_network(tmp_path: Path) -> None:
         ("192.0.2.1", False),
     ]
     assert flags(by_path(talk)["/nowhere/socket"]) == "s"
+
+
+def test_connections_that_stay_open(tmp_path: Path) -> None:
+    """Whoever speaks over a connection of an earlier span speaks to its other end; who lets it be does not."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = server.getsockname()
+
+        def answer() -> None:
+            line, _ = server.accept()
+            while data := line.recv(10):
+                line.sendall(data)
+            time.sleep(0.3)  # what it sends unasked
+            line.close()
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        spans = traced(
+            f"""
+            import socket
+            with span("met"): line = socket.create_connection({address!r})
+            with span("idle"): subprocess.run(["true"])
+            with span("used"): line.send(b"x"); line.recv(1)
+            with span("idle"): pass
+            with span("child"): subprocess.run(["sh", "-c", f"echo y >&{{line.fileno()}}"], pass_fds=[line.fileno()])
+            time.sleep(0.1)
+            with span("heard"): line.recv(2)
+            with span("closed"): line.close()
+            with span("over"): pass
+            """,
+            tmp_path,
+        )
+        thread.join()
+    assert [[e.port for e in span.endpoints if e.family == "inet"] for span in spans] == [
+        [address[1]], [], [address[1]], [], [address[1]], [address[1]], [address[1]], [],
+    ]  # fmt: skip
 
 
 def test_a_supervisor_that_fails_while_the_filter_is_installed(tmp_path: Path) -> None:

@@ -48,6 +48,10 @@ class Network:
         if server is not None and name is not None:
             self._met[server][1][name] = None
 
+    def met(self) -> Iterable[Endpoint]:
+        """Return whom the span has met so far, without names."""
+        return self._met.keys()
+
     def awaits(self, pid: int) -> bool:
         """Say whether a process may be about to ask a name server."""
         return pid in self._servers

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
 
 from provcrt_kernel.trace.barriers import BEGIN, END
+from provcrt_kernel.trace.connections import Connections
 from provcrt_kernel.trace.descriptors import Descriptors
 from provcrt_kernel.trace.family import Family
 from provcrt_kernel.trace.network import HOSTS
@@ -79,6 +80,7 @@ class Spans:
         self.watch = Watch(machine, self.family, self.rundir, self._barrier, self.quiet)
         self._deliver = deliver
         self._descriptors = Descriptors(self.quiet)
+        self._connections = Connections()
         with contextlib.suppress(OSError):  # the kernel is gone already
             self._descriptors.inherit(kernel)
         self._count = 0
@@ -105,6 +107,7 @@ class Spans:
         self.watch.span = span
         if not self.watch.blind:
             self._descriptors.begin(self.family.tasks.values(), opened=self._opened or self.watch.opened)
+        self._connections.begin(self.family.tasks)
         self._opened = self.watch.opened = False
         self.mend = ""
 
@@ -127,6 +130,7 @@ class Spans:
                 span.problem(self.watch.blind)
             else:
                 self._descriptors.end(span.files.ledger, self.family.tasks.values())
+            self._connections.end(span.network, self.family.tasks)
             self._opened = bool(span.files.ledger.entries)
         return span
 
