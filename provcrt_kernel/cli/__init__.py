@@ -6,38 +6,19 @@ do; 2 for a wrong usage.
 
 from __future__ import annotations
 
+import contextlib
+import io
+import os
 import sys
 from collections.abc import Sequence
-from typing import Annotated, NoReturn
+from typing import NoReturn
 
-import typer
-
-from provcrt_kernel import __version__
-from provcrt_kernel.cli import changing, labels, projects, running, telling
+from provcrt_kernel.cli import direct
 from provcrt_kernel.cli.base import fail
 from provcrt_kernel.runtime import ProjectError
 from provcrt_kernel.store import StoreError
 
 __all__ = ["main"]
-
-app = typer.Typer(
-    name="provcrt",
-    help="Run notebooks as records of what they did, and repeat them.",
-    no_args_is_help=True,
-    add_completion=True,
-    pretty_exceptions_enable=False,
-)
-for theme in (projects, running, changing, labels, telling):
-    app.add_typer(theme.app)
-
-
-@app.callback()
-def _about(
-    version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False,
-) -> None:
-    if version:
-        print(__version__)
-        raise typer.Exit
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -48,13 +29,22 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     SystemExit
         Always, with the exit code.
     """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # names need not be text in the user's locale
+            stream.reconfigure(errors="surrogateescape" if stream is sys.stdout else "backslashreplace")
     try:
-        app(args=arguments)
+        if not direct.run(words):
+            from provcrt_kernel.cli.app import app
+
+            app(args=words)
+        sys.stdout.flush()
     except (ProjectError, StoreError) as error:
         fail(str(error))
     except KeyboardInterrupt:
         print("provcrt: interrupted, nothing was kept: run it again", file=sys.stderr)
         sys.exit(130)
     except BrokenPipeError:  # whoever read us has seen enough
-        sys.stdout = None
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     sys.exit(0)

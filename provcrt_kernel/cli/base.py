@@ -1,40 +1,40 @@
-"""What all themes of the command line share: arguments, and how things are shown."""
+"""How things are shown, which all themes of the command line share.
+
+Names come from files, from commands and from strangers: whatever is in them, a name takes one line, and nothing in it
+reaches the terminal as a control sequence.
+"""
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Sequence
-from typing import Annotated, NoReturn
-
-import typer
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
+from collections.abc import Callable, Iterable, Sequence
+from typing import NoReturn
 
 from provcrt_kernel.runtime import CellRun, Commanded
-from provcrt_kernel.runtime.execution import to_json
-
-Id = Annotated[str, typer.Argument(metavar="ID", help="An execution, such as e1.")]
-What = Annotated[str, typer.Argument(metavar="PATH", help="A file, or a variable.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+from provcrt_kernel.runtime.execution import one_line, to_json
 
 
-def say(line: str) -> None:
+def tell(text: str) -> None:
+    """Print text of several lines on standard output."""
+    print("\n".join(map(one_line, text.split("\n"))))
+
+
+def say(text: str) -> None:
     """Say something of ours where the command's own output is not: on standard error."""
-    print(line, file=sys.stderr)
+    print("\n".join(map(one_line, text.split("\n"))), file=sys.stderr)
 
 
 def say_problems(command: Commanded) -> None:
     """Say what may be missing of a run."""
     for problem in command.problems:
-        say(f"provcrt: {problem}")
+        say(f"provcrt: {one_line(problem)}")
 
 
 def fail(line: str) -> NoReturn:
     """Say in one line what cannot be done, and end with 1."""
     sys.stdout.flush()
-    print(f"provcrt: {line}", file=sys.stderr)
+    say(f"provcrt: {one_line(line)}")
     sys.exit(1)
 
 
@@ -47,28 +47,45 @@ def progress(quiet: bool) -> Callable[[CellRun], None]:
     )
 
 
-def console() -> Console:
-    """Return a console that does not cut tables short where it does not write to a terminal."""
-    return Console(width=None if sys.stdout.isatty() else 1000, highlight=False)
-
-
 def print_json(value: object) -> None:
     """Print structs as JSON."""
     print(to_json(value).decode(), end="")
 
 
+def print_table(titles: Sequence[str], rows: Iterable[Sequence[str]], right: Sequence[int] = ()) -> None:
+    """Print a table, which fits a terminal and is cut nowhere else, unless it is empty.
+
+    Parameters
+    ----------
+    titles : sequence of str
+    rows : iterable of sequence of str
+    right : sequence of int
+        Columns of numbers.
+    """
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(*titles, box=None, pad_edge=False)
+    for number in right:
+        table.columns[number].justify = "right"
+    for row in rows:
+        table.add_row(*(escape(one_line(word)) for word in row))
+    if table.row_count:
+        Console(width=None if sys.stdout.isatty() else 1000, highlight=False).print(table)
+
+
 def print_cells(cells: Sequence[CellRun]) -> None:
     """Print what the cells of a run did, a row each."""
-    table = Table("", "cell", "", "seconds", "why", box=None, pad_edge=False)
-    table.columns[0].justify = table.columns[3].justify = "right"
+    rows = []
     for cell in cells:
         saved = f"saved {cell.saved_seconds:.1f} s" if cell.saved_seconds >= 0.05 else ""
         why = [cell.reason or saved]
         why += [f"cannot be repeated: {', '.join(cell.volatile)}"] if cell.volatile else []
         why += [f"not recorded: {', '.join(cell.not_recorded)}"] if cell.not_recorded else []
         row = [str(cell.number), cell.title, cell.status, f"{cell.seconds:.2f}", "; ".join(filter(None, why))]
-        table.add_row(*map(escape, row))
-    console().print(table)
+        rows.append(row)
+    print_table(("", "cell", "", "seconds", "why"), rows, right=(0, 3))
 
 
 def print_total(cells: Sequence[CellRun], seconds: float) -> None:
@@ -82,8 +99,11 @@ def print_total(cells: Sequence[CellRun], seconds: float) -> None:
 
 
 def when(seconds: float) -> str:
-    """Return a time, in seconds since the epoch, as people here write it."""
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
+    """Return a time, in seconds since the epoch, as people here write it; one that no calendar has as a number."""
+    try:
+        return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
+    except (OverflowError, ValueError, OSError):
+        return f"{seconds:g}"
 
 
 def size(count: float) -> str:

@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
-from provcrt_kernel.cli.base import (
-    Id,
-    Json,
-    print_cells,
-    print_json,
-    print_total,
-    progress,
-    say,
-    say_problems,
-)
+from provcrt_kernel.cli.arguments import Id, Json
+from provcrt_kernel.cli.base import print_cells, print_json, print_total, progress, say, say_problems, tell
+from provcrt_kernel.cli.runs import end_as
 from provcrt_kernel.runtime import Execution, Project
 from provcrt_kernel.runtime.execution import ended
 
@@ -51,7 +44,7 @@ def checkout(
 ) -> None:
     """Lay the files of an execution out in a folder, to be edited and committed."""
     place, count = Project.find(Path.cwd()).checkout(id, folder)
-    print(f"{count} files of {id} in {place}: edit them, then `provcrt commit`")
+    tell(f"{count} files of {id} in {place}: edit them, then `provcrt commit`")
 
 
 @app.command()
@@ -82,13 +75,13 @@ def branch(
     if json:
         print_json(made)
     else:
-        print(f"{made.id}  {made.notebook}, from {made.parent or made.source} at cell {made.cell}")
+        tell(f"{made.id}  {made.notebook}, from {made.parent or made.source} at cell {made.cell}")
 
 
-def _print_modified(execution: Execution, json: bool) -> None:
+def _print_modified(execution: Execution, json: bool) -> NoReturn:
     if json:
         print_json(execution)
-        return
+        end_as(execution)
     how = (
         ended(execution.command.status)
         if execution.command is not None
@@ -102,3 +95,4 @@ def _print_modified(execution: Execution, json: bool) -> None:
         say(f"  {change.splitlines()[0]}")
     if execution.container is not None:
         say_problems(execution.container)
+    end_as(execution)

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from provcrt_kernel.cli.base import Id, Json, print_json
+from provcrt_kernel.cli.arguments import Id, Json
+from provcrt_kernel.cli.base import print_json, tell
 from provcrt_kernel.runtime import Project
 
 app = typer.Typer()
@@ -24,7 +25,7 @@ def rename(
     if json:
         print_json(label)
     else:
-        print(f"{id} is {label.name}" if label.name else f"{id} has no name now")
+        tell(f"{id} is {label.name}" if label.name else f"{id} has no name now")
 
 
 @app.command()
@@ -44,4 +45,4 @@ def tag(
     if json:
         print_json(label)
     else:
-        print("\n".join(label.tags))
+        tell("\n".join(label.tags))

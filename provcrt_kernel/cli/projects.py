@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
-from rich.table import Table
 
-from provcrt_kernel.cli.base import Id, Json, console, fail, print_json, size, when
+from provcrt_kernel.cli.arguments import Id, Json
+from provcrt_kernel.cli.base import fail, print_json, print_table, size, tell, when
 from provcrt_kernel.runtime import Execution, Project
 from provcrt_kernel.runtime.execution import Branch
 from provcrt_kernel.runtime.label import decoded
@@ -34,13 +33,14 @@ def open_project(
         if json:
             print_json({"name": loaded.name, "folder": str(loaded.root), "executions": ids})
         else:
-            print(f"opened {name} as {loaded.name} in {loaded.root}: {', '.join(ids)}")
+            tell(f"opened {name} as {loaded.name} in {loaded.root}: {', '.join(ids)}")
         return
     project, new = Project.create(Path.cwd(), name)
     if json:
         print_json({"name": name, "folder": str(project.root), "created": new})
     else:
-        print(f"{'created' if new else 'opened'} {name} in {project.root}")
+        called = name or "the project without a name"
+        tell(f"{'created' if new else 'opened'} {called} in {project.root}")
 
 
 @app.command()
@@ -54,7 +54,7 @@ def export(
     if json:
         print_json({"file": str(file), "bytes": count})
     else:
-        print(f"{id} is in {file}, {size(count)}")
+        tell(f"{id} is in {file}, {size(count)}")
 
 
 @app.command("list")
@@ -65,11 +65,11 @@ def list_executions(json: Json = False) -> None:
     if json:
         print_json([*executions, *branches])
         return
-    table = Table("", "what", "when", "seconds", "size", "verdict", "", box=None, pad_edge=False)
+    rows = []
     for depth, each in _as_tree(executions, branches):
         if isinstance(each, Branch):
             row = ["  " * depth + each.id, each.notebook, when(each.created), "", "", ""]
-            table.add_row(*map(escape, [*row, f"branch of {each.source} at cell {each.cell}, not run yet"]))
+            rows.append([*row, f"branch of {each.source} at cell {each.cell}, not run yet"])
             continue
         repetitions = project.repetitions(each.id)
         verdict = repetitions[-1].verdict.word.replace("volatile", "reproduced except") if repetitions else ""
@@ -78,8 +78,11 @@ def list_executions(json: Json = False) -> None:
         label = decoded(project.archive, each.id)
         called = "; ".join(filter(None, (label.name, ", ".join(label.tags))))
         row = ["  " * depth + each.id, each.title, when(each.started), f"{each.seconds:.1f}", big, verdict]
-        table.add_row(*map(escape, [*row, "; ".join(filter(None, (called, come, each.failed)))]))
-    console().print(table)
+        rows.append([*row, "; ".join(filter(None, (called, come, each.failed)))])
+    if rows:
+        print_table(("", "what", "when", "seconds", "size", "verdict", ""), rows)
+    else:
+        print("no executions yet: `provcrt exec COMMAND` makes the first")
 
 
 def _as_tree(
@@ -107,7 +110,7 @@ def remove(id: Id, json: Json = False) -> None:
         if json:
             print_json(gone)
         else:
-            print(f"forgot {id}, {gone.notebook} stays")
+            tell(f"forgot {id}, {gone.notebook} stays")
         return
     done = Project.find(Path.cwd()).remove(id)
     if json:

@@ -2,29 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 
-from provcrt_kernel.cli.base import (
-    Id,
-    Json,
-    fail,
-    print_cells,
-    print_json,
-    print_total,
-    progress,
-    say,
-    say_problems,
-    size,
-)
-from provcrt_kernel.runtime import Project, Repetition
-from provcrt_kernel.runtime.execution import ended
+from provcrt_kernel.cli import runs
+from provcrt_kernel.cli.arguments import Id, Json
+from provcrt_kernel.cli.base import fail, print_cells, print_json, print_total, progress
+from provcrt_kernel.runtime import Project
 
 app = typer.Typer()
 
@@ -52,9 +40,8 @@ def execute(
     json: Json = False,
 ) -> None:
     """Run a command, or a notebook from beginning to end, as a reference execution."""
-    if not command[0].endswith(".ipynb") or os.access(command[0], os.X_OK):
-        _execute_command(command, json)
-        return
+    if not runs.is_notebook(command[0]):
+        runs.execute(command, json=json)
     notebook, *options = command
     told = _Options(output, json)
     told.take([*(word for each in parameter or () for word in ("-p", each)), *options])
@@ -99,21 +86,6 @@ class _Options:
                 )
 
 
-def _execute_command(argv: list[str], json: bool) -> NoReturn:
-    execution = Project.open(Path.cwd()).run(argv, show=not json)
-    assert execution.command is not None
-    if json:
-        print_json(execution)
-    else:
-        say(
-            f"{execution.id}  {ended(execution.command.status)}, {execution.seconds:.1f} s, {size(execution.command.size)}"
-        )
-        say_problems(execution.command)
-    status = execution.command.status
-    sys.stdout.flush()
-    sys.exit(status if status >= 0 else 128 - status)
-
-
 @app.command()
 def repeat(
     id: Id,
@@ -129,40 +101,7 @@ def repeat(
     json: Json = False,
 ) -> None:
     """Repeat an execution on its container's content, isolated, and compare; a notebook incrementally."""
-    repetition = Project.find(Path.cwd()).repeat(
-        id,
-        isolation=not no_isolation,
-        output=output,
-        memo=not no_memo,
-        show=not json,
-        on_cell=progress(json),
-    )
-    if json:
-        print_json(repetition)
-    else:
-        _print_repetition(repetition)
-    if strict and repetition.verdict.word == "diverged":
-        fail(f"{id} {repetition.verdict.line}")
-
-
-def _print_repetition(repetition: Repetition) -> None:
-    tell = print if repetition.command is None else say
-    tell(f"{repetition.of}, repetition {repetition.number}")
-    if repetition.command is None:
-        print_cells(repetition.cells)
-        print_total(repetition.cells, repetition.seconds)
-    else:
-        say_problems(repetition.command)
-    if repetition.kernel is not None:
-        say_problems(repetition.kernel)
-    for difference in repetition.verdict.differences:
-        excuse = f" (cannot be repeated: {', '.join(difference.volatile)})" if difference.volatile else ""
-        excuse += f" (overlooking {difference.explained})" if difference.explained else ""
-        cause = f"; likely cause: {difference.cause}" if difference.cause else ""
-        tell(f"{difference.place}: {difference.what}{excuse}{cause}")
-        if difference.diff and not difference.excuse:
-            tell(difference.diff)
-    tell(repetition.verdict.line)
+    runs.repeat(id, strict=strict, isolation=not no_isolation, memo=not no_memo, output=output, json=json)
 
 
 @app.command()

@@ -8,25 +8,14 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
-from rich.table import Table
 
-from provcrt_kernel.cli.base import (
-    Id,
-    Json,
-    What,
-    console,
-    print_cells,
-    print_json,
-    print_total,
-    size,
-    when,
-)
+from provcrt_kernel.cli.arguments import Id, Json, What
+from provcrt_kernel.cli.base import print_cells, print_json, print_table, print_total, size, tell, when
 from provcrt_kernel.provenance.classify import shown_path
 from provcrt_kernel.provenance.lineage import Origin
 from provcrt_kernel.runtime import CellRun, Commanded, Project
 from provcrt_kernel.runtime.detail import Detail
-from provcrt_kernel.runtime.execution import ended
+from provcrt_kernel.runtime.execution import ended, one_line
 
 app = typer.Typer()
 
@@ -69,13 +58,13 @@ def show(
     if json:
         print_json(execution)
         return
-    print(f"{id}  {execution.title}  {when(execution.started)}  by {execution.user}")
-    print(f"{execution.environment.python or 'no Python'} on {execution.environment.platform}")
+    tell(f"{id}  {execution.title}  {when(execution.started)}  by {execution.user}")
+    tell(f"{execution.environment.python or 'no Python'} on {execution.environment.platform}")
     if execution.parent:
-        print(f"from {execution.parent} by {execution.relation}")
-        print("\n".join(f"  {change}" for change in execution.changes))
+        tell(f"from {execution.parent} by {execution.relation}")
+        tell("\n".join(f"  {change}" for change in execution.changes))
     if execution.parameters:
-        print("parameters: " + ", ".join(f"{name} = {value}" for name, value in execution.parameters.items()))
+        tell("parameters: " + ", ".join(f"{name} = {value}" for name, value in execution.parameters.items()))
     if execution.command is not None:
         _print_command(execution.command, execution.seconds)
     else:
@@ -83,66 +72,53 @@ def show(
         print_total(execution.cells, execution.seconds)
         _print_files(execution.cells, project.root)
     if execution.error:
-        print(f"ended early: {execution.error}")
+        tell(f"ended early: {execution.error}")
     for repetition in project.repetitions(id):
-        print(f"repetition {repetition.number}  {when(repetition.started)}  {repetition.verdict.line}")
+        tell(f"repetition {repetition.number}  {when(repetition.started)}  {repetition.verdict.line}")
     packages = execution.environment.packages
-    print(
-        f"{len(packages)} packages: " + ", ".join(f"{name} {version}" for name, version in packages.items())
-    )
+    tell(f"{len(packages)} packages: " + ", ".join(f"{name} {version}" for name, version in packages.items()))
 
 
 def _print_command(command: Commanded, seconds: float) -> None:
-    print(f"{ended(command.status)} after {seconds:.1f} s in {command.cwd}, {size(command.size)} contained")
+    tell(f"{ended(command.status)} after {seconds:.1f} s in {command.cwd}, {size(command.size)} contained")
     where = "isolated" if command.isolated else "in place"
-    print(f"ran {where}, standard input: {command.stdin}, {len(command.environ)} environment variables kept")
+    tell(f"ran {where}, standard input: {command.stdin}, {len(command.environ)} environment variables kept")
     if command.left_out:
-        print(f"left out, since they may be secret: {', '.join(command.left_out)}")
-    print(f"network: {', '.join(command.network) or 'not used'}")
+        tell(f"left out, since they may be secret: {', '.join(command.left_out)}")
+    tell(f"network: {', '.join(command.network) or 'not used'}")
     for problem in command.problems:
-        print(f"incomplete: {problem}")
+        tell(f"incomplete: {problem}")
 
 
 def _print_detail(found: Detail, root: Path, json: bool) -> None:
     if json:
         print_json(found)
         return
-    table = Table("file", "class", "package", "version", "why", box=None, pad_edge=False)
+    rows = []
     for each in found.files:
-        owner = (
-            [f"{each.package.name} ({each.package.manager})", each.package.version]
-            if each.package
-            else ["", ""]
-        )
-        table.add_row(*map(escape, [shown_path(each.path, str(root)), each.kind, *owner, each.why]))
-    console().print(table)
-    table = Table("package", "version", "manager", "files used", "asked for by", box=None, pad_edge=False)
-    for package in found.packages:
-        table.add_row(
-            *map(
-                escape,
-                [package.name, package.version, package.manager, str(package.files), package.asked_for],
-            )
-        )
-    console().print(table)
+        owner = each.package
+        package = [f"{owner.name} ({owner.manager})", owner.version] if owner else ["", ""]
+        rows.append([shown_path(each.path, str(root)), each.kind, *package, each.why])
+    print_table(("file", "class", "package", "version", "why"), rows)
+    print_table(
+        ("package", "version", "manager", "files used", "asked for by"),
+        [[each.name, each.version, each.manager, str(each.files), each.asked_for] for each in found.packages],
+    )
     if found.left_out:
-        print(f"environment variables left out: {', '.join(found.left_out)}")
+        tell(f"environment variables left out: {', '.join(found.left_out)}")
 
 
 def _print_files(cells: Sequence[CellRun], root: Path) -> None:
     from provcrt_kernel.provenance.files import parts
 
-    table = Table("file", "", "content", "read by", "written by", box=None, pad_edge=False)
+    rows = []
     versions = {file.path: file.digest for cell in cells for file in (*cell.files_read, *cell.files_written)}
     for path, part in parts((cell.files_read, cell.files_written) for cell in cells).items():
         readers = [str(cell.number) for cell in cells if path in {file.path for file in cell.files_read}]
         writers = [str(cell.number) for cell in cells if path in {file.path for file in cell.files_written}]
         shown = str(Path(path).relative_to(root)) if Path(path).is_relative_to(root) else path
-        table.add_row(
-            *map(escape, [shown, part, (versions[path] or "")[:12], ",".join(readers), ",".join(writers)])
-        )
-    if table.row_count:
-        console().print(table)
+        rows.append([shown, part, (versions[path] or "")[:12], ",".join(readers), ",".join(writers)])
+    print_table(("file", "", "content", "read by", "written by"), rows)
 
 
 @app.command()
@@ -166,9 +142,9 @@ def diff(old: Id, new: Id, json: Json = False) -> None:
     for change in found:
         line = f"{change.part} {change.name}"
         if change.diff:
-            print(f"{line}\n{change.diff}")
+            tell(f"{line}\n{change.diff}")
         else:
-            print(f"{line}: {change.before or 'not there'} became {change.after or 'not there'}")
+            tell(f"{line}: {change.before or 'not there'} became {change.after or 'not there'}")
     if not found:
         print(f"{old} and {new} are the same")
 
@@ -189,7 +165,8 @@ def _print_lineage(origin: Origin, json: bool, depth: int = 0) -> None:
     if json:
         print_json(origin)
         return
-    print(f"{'  ' * depth}{origin.what}" + (f"  ({origin.step})" if origin.step else ""))
+    step = f"  ({one_line(origin.step)})" if origin.step else ""
+    tell(f"{'  ' * depth}{one_line(origin.what)}{step}")
     for each in origin.then:
         _print_lineage(each, json, depth + 1)
 

@@ -7,13 +7,16 @@ rpm is asked, where there is one.
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import functools
 import json
 import os
 import re
 import shutil
+import stat
 import subprocess
+import sys
 from collections import defaultdict
 from collections.abc import Collection, Iterable
 from pathlib import Path
@@ -82,8 +85,8 @@ def owners(paths: Collection[str]) -> dict[str, Package]:
     return found
 
 
-def contents(package: Package) -> list[str]:
-    """Return the files and links of a package that are there, documentation apart; absolute, sorted."""
+def contents(package: Package) -> list[tuple[str, os.stat_result]]:
+    """Return the files and links of a package that are there, documentation apart, with what lstat(2) says; absolute, sorted."""
     match package.manager:
         case "dpkg":
             names = _dpkg_list(package.name)
@@ -92,11 +95,16 @@ def contents(package: Package) -> list[str]:
         case "conda":
             names = _conda_files(package)
         case "pip":
-            names = _record(Path(package.home), _distributions(package.home).get(package.name))
+            names = _record(package.home, _distributions(package.home).get(package.name))
         case "python":
             names = _interpreter_files(package)
-    there = {_settled(name) for name in names if not name.startswith(_UNNEEDED)}
-    return sorted(name for name in there if os.path.isfile(name) or os.path.islink(name))
+    found = []
+    for name in sorted({_settled(name) for name in names if not name.startswith(_UNNEEDED)}):
+        with contextlib.suppress(OSError):
+            status = os.lstat(name)
+            if stat.S_ISREG(status.st_mode) or stat.S_ISLNK(status.st_mode):
+                found.append((name, status))
+    return found
 
 
 def python_packages(site: str) -> dict[str, Package]:
@@ -107,11 +115,13 @@ def python_packages(site: str) -> dict[str, Package]:
     }
 
 
-def modules(site: str) -> dict[str, str]:
-    """Return the distribution's name of each top-level module in a folder of installed packages."""
+def modules(site: str, names: Iterable[str]) -> dict[str, str]:
+    """Return the distribution's name of each of these top-level modules that a folder of installed packages has."""
     found: dict[str, str] = {}
-    for path, package in _site_files(site).items():
-        found.setdefault(path[len(site) + 1 :].partition("/")[0].partition(".")[0], package.name)
+    for name in names:
+        if name not in sys.stdlib_module_names:
+            for distribution in _naming(site, name):
+                found.setdefault(name, distribution)
     return found
 
 
@@ -137,15 +147,11 @@ def _dpkg(paths: Iterable[str]) -> dict[str, Package]:
             aliases[path[4:]] = path
     wanted = {os.fsencode(alias) for alias in aliases}
     names: dict[str, str] = {}
-    for file in sorted((_DPKG / "info").glob("*.list")):
-        try:
-            hits = wanted.intersection(file.read_bytes().split(b"\n"))
-        except OSError:
-            continue
-        for hit in hits:
+    for file in _dpkg_lists():
+        for hit in wanted.intersection(_bytes(f"{_DPKG}/info/{file}").split(b"\n")):
             path = aliases[os.fsdecode(hit)]
             if not os.path.isdir(path):
-                names.setdefault(path, file.stem)
+                names.setdefault(path, file.removesuffix(".list"))
     versions = _dpkg_versions() if names else {}
     return {
         path: Package("dpkg", name.partition(":")[0], versions.get(name.partition(":")[0], ""))
@@ -162,11 +168,25 @@ def _dpkg_versions() -> dict[str, str]:
 
 
 def _dpkg_list(name: str) -> list[str]:
-    for file in sorted((_DPKG / "info").glob(f"{name}.list")) + sorted(
-        (_DPKG / "info").glob(f"{name}:*.list")
-    ):
-        return [os.fsdecode(line) for line in file.read_bytes().split(b"\n") if line]
-    return []
+    file = next((each for each in _dpkg_lists() if each.startswith((f"{name}.list", f"{name}:"))), None)
+    data = _bytes(f"{_DPKG}/info/{file}") if file is not None else b""
+    return [os.fsdecode(line) for line in data.split(b"\n") if line]
+
+
+@functools.cache
+def _dpkg_lists() -> list[str]:
+    try:
+        return sorted(name for name in os.listdir(f"{_DPKG}/info") if name.endswith(".list"))
+    except OSError:
+        return []
+
+
+def _bytes(path: str) -> bytes:
+    try:
+        with open(path, "rb", buffering=0) as file:
+            return file.read()
+    except OSError:
+        return b""
 
 
 # rpm
@@ -242,7 +262,10 @@ def _pip(paths: Iterable[str]) -> dict[str, Package]:
         if inside := _SITE.match(path):
             sites[inside[1]].append(path)
     for site, inner in sites.items():
-        files = _site_files(site)
+        files: dict[str, Package] = {}
+        for name in {path[len(site) + 1 :].partition("/")[0].partition(".")[0] for path in inner}:
+            for distribution in _naming(site, name):
+                files.update(_owned(site, distribution))
         for path in inner:
             package = files.get(path) or files.get(_source(path))
             if package is not None:
@@ -256,37 +279,56 @@ def _source(path: str) -> str:
 
 
 @functools.cache
-def _distributions(site: str) -> dict[str, tuple[str, Path]]:
+def _distributions(site: str) -> dict[str, tuple[str, str]]:
     """Return version and metadata folder of each distribution in a folder."""
     found = {}
-    for entry in sorted(Path(site).glob("*-info")):
-        stem = entry.name.removesuffix(".dist-info").removesuffix(".egg-info")
+    try:
+        entries = sorted(os.listdir(site))
+    except OSError:
+        entries = []
+    for entry in entries:
+        stem = entry.removesuffix(".dist-info").removesuffix(".egg-info")
         name, _, version = stem.partition("-")
-        if stem != entry.name and version:
-            found[name] = (re.sub(r"-py3[.\d]*$", "", version), entry)
+        if stem != entry and version:
+            found[name] = (re.sub(r"-py3[.\d]*$", "", version), f"{site}/{entry}")
     return found
 
 
 @functools.cache
-def _site_files(site: str) -> dict[str, Package]:
-    """Return the package of each file that the distributions in a folder list."""
-    found = {}
-    for name, (version, folder) in _distributions(site).items():
-        package = Package("pip", name, version, site)
-        found.update(dict.fromkeys(_listed(Path(site), folder), package))
-    return found
+def _written(folder: str) -> bytes:
+    """Return a distribution's RECORD behind an empty line."""
+    return b"\n" + _bytes(f"{folder}/RECORD")
 
 
-def _listed(site: Path, folder: Path) -> list[str]:
+@functools.cache
+def _naming(site: str, name: str) -> list[str]:
+    """Return the distributions whose RECORD names something of a top-level name; the records are searched, not read."""
+    starts = [b"\n" + quote + os.fsencode(name) + end for quote in (b"", b'"') for end in (b"/", b".", b",")]
+    return [
+        distribution
+        for distribution, (_, folder) in _distributions(site).items()
+        if any(start in _written(folder) for start in starts)
+    ]
+
+
+@functools.cache
+def _owned(site: str, distribution: str) -> dict[str, Package]:
+    """Return the package of each file that a distribution lists."""
+    version, folder = _distributions(site)[distribution]
+    return dict.fromkeys(_listed(site, folder), Package("pip", distribution, version, site))
+
+
+def _listed(site: str, folder: str) -> list[str]:
     """Return the files that a distribution's RECORD lists, absolute."""
     try:
-        rows = csv.reader((folder / "RECORD").read_text(errors="surrogateescape").splitlines())
-        return [os.path.normpath(f"{site}/{row[0]}") for row in rows if row]
-    except (OSError, csv.Error):
+        rows = csv.reader(_written(folder).decode(errors="surrogateescape").splitlines())
+        names = [row[0] for row in rows if row]
+    except csv.Error:
         return []
+    return [os.path.normpath(f"{site}/{name}") if ".." in name else f"{site}/{name}" for name in names]
 
 
-def _record(site: Path, found: tuple[str, Path] | None) -> list[str]:
+def _record(site: str, found: tuple[str, str] | None) -> list[str]:
     """Return the files of a distribution, and what was compiled from them."""
     names = _listed(site, found[1]) if found else []
     folders = {name.rpartition("/")[0] for name in names if name.endswith(".py")}

@@ -112,10 +112,8 @@ class Archive:
 
     def create(self) -> bool:
         """Make the project if it is not there, and have it be the one that is open; return whether it is new."""
-        if self.name and not _NAME.fullmatch(self.name):
-            raise ProjectError.usage(
-                f"{self.name!r} cannot be the name of a project", "use letters and digits"
-            )
+        if self.name:
+            self._check_name()
         new = not self.folder.is_dir()
         self.prepare()
         write(self._home / "current", self.name.encode() + b"\n")

@@ -52,7 +52,8 @@ class ProjectError(Exception):
     @classmethod
     def unknown_id(cls, id: str, known: Sequence[str]) -> Self:
         """There is no execution `id`; there are those in `known`."""
-        there = f"there are {', '.join(known)}" if known else "there are none yet"
+        few = known if len(known) < 12 else [*known[:3], "…", *known[-3:]]
+        there = f"there are {', '.join(few)}" if known else "there are none yet"
         return cls(f"no execution {id} in this project ({there}): `provcrt list` shows them")
 
     @classmethod

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import signal
+import unicodedata
 from typing import Any, Literal, TypeVar
 
 import msgspec
@@ -204,8 +205,8 @@ class Execution(msgspec.Struct, frozen=True, omit_defaults=True):
     def title(self) -> str:
         """What was run, in one line."""
         if self.command is not None:
-            return shlex.join(self.command.argv)
-        return self.notebook.path if self.notebook is not None else ""
+            return one_line(shlex.join(self.command.argv))
+        return one_line(self.notebook.path) if self.notebook is not None else ""
 
     @property
     def failed(self) -> str:
@@ -213,6 +214,22 @@ class Execution(msgspec.Struct, frozen=True, omit_defaults=True):
         if self.command is None or self.command.status == 0:
             return self.error or ""
         return ended(self.command.status)
+
+
+def one_line(text: str) -> str:
+    """Return a text as one line for a terminal: what cannot be printed, a control sequence say, is told by its number."""
+    if text.isprintable():
+        return text
+    return "".join(
+        each if each.isprintable() or each == "\t" or unicodedata.category(each) == "Zs" else _escaped(each)
+        for each in text
+    )
+
+
+def _escaped(character: str) -> str:
+    if "\udc80" <= character <= "\udcff":  # a byte of a name that is not UTF-8
+        return f"\\x{ord(character) - 0xDC00:02x}"
+    return character.encode("unicode_escape").decode()
 
 
 def ended(status: int) -> str:

@@ -126,7 +126,7 @@ def asked_for(span: Span, cwd: str, cells: Iterable[str] = (), without: str = ""
     found: dict[Package, None] = {}
     for site in {match[1] for each in span.accesses if each.first and (match := _SITE.match(each.path))}:
         installed = python_packages(site)
-        names = modules(site) if tops else {}
+        names = modules(site, tops)
         for top, program in tops.items():
             if top in names:
                 where.setdefault(normal(names[top]), f"an import of {os.path.basename(program)}")

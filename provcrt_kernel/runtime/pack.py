@@ -55,21 +55,20 @@ def packed(package: Package, store: Store, scratch: Path) -> Packed:
     StoreError, OSError
         Where it cannot be kept.
     """
-    paths = contents(package)
-    stats = [os.lstat(path) for path in paths]
-    size = sum(each.st_size for each in stats if stat.S_ISREG(each.st_mode))
+    files = contents(package)
+    size = sum(each.st_size for _, each in files if stat.S_ISREG(each.st_mode))
     signature = hashlib.blake2b(digest_size=16)
-    for path, each in zip(paths, stats, strict=True):
-        signature.update(os.fsencode(path))
+    for path, each in files:
         signature.update(
-            b"\0%d %d %d %d\n" % (each.st_size, each.st_mtime_ns, each.st_ctime_ns, each.st_mode)
+            os.fsencode(path)
+            + b"\0%d %d %d %d\n" % (each.st_size, each.st_mtime_ns, each.st_ctime_ns, each.st_mode)
         )
     note = f"pack2:{package.manager}:{package.name}:{signature.hexdigest()}"
     known = store.noted(note)
     if known is not None and store.has(known.decode()):
         return Packed(package, known.decode(), size)
     with tempfile.NamedTemporaryFile(dir=scratch) as file:
-        _write([_entry(path, each) for path, each in zip(paths, stats, strict=True)], file)
+        _write([_entry(path, each) for path, each in files], file)
         file.flush()
         name = store.put_file(file.name)
     store.note(note, name.encode())
