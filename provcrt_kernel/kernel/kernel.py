@@ -40,7 +40,7 @@ from provcrt_kernel.replay.lookup import Decision
 from provcrt_kernel.replay.rebuild import CannotRebuild
 from provcrt_kernel.replay.record import FORMAT, Record
 from provcrt_kernel.replay.stale import Ran
-from provcrt_kernel.session.observe import variables
+from provcrt_kernel.session.observe import identities
 from provcrt_kernel.session.source import Source, read_source
 from provcrt_kernel.store import Store
 from provcrt_kernel.trace import Tracer
@@ -358,7 +358,7 @@ class ProvcrtKernel(IPythonKernel):  # type: ignore[misc]
         except Exception as error:
             self.notices.warn(f"earlier state could not be brought back: {error}")
         self.notices.of(engine)
-        before = variables(self.shell.user_ns, engine.hidden)
+        before = identities(self.shell.user_ns)
         try:
             reply = dict(await run())
             if code.strip() and not silent:

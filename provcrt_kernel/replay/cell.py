@@ -42,6 +42,22 @@ class Outcome:
     payload: tuple[dict[str, object], ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Left:
+    """How a cell left the session, which is how the next one finds it if nothing came between.
+
+    Attributes
+    ----------
+    ambient
+        The ambient slots' values.
+    identities
+        Identity of the value of each name of the namespace.
+    """
+
+    ambient: Values
+    identities: dict[str, int]
+
+
 @dataclass(slots=True)
 class Running:
     """What was so when a cell began.
@@ -110,7 +126,7 @@ class Seen:
     everything: str | None
     volatile: tuple[str, ...]
     pinned: tuple[str, ...]
-    ambient: Values
+    left: Left
     environ: dict[str, str]
     problems: tuple[str, ...]
     seeds: frozenset[str]

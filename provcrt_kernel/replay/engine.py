@@ -25,7 +25,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from provcrt_kernel.provenance.packages import read_index
-from provcrt_kernel.replay.cell import Outcome, Running, Seen, packages_of, reach
+from provcrt_kernel.replay.cell import Left, Outcome, Running, Seen, packages_of, reach
 from provcrt_kernel.replay.files import Files
 from provcrt_kernel.replay.history import Execution, History
 from provcrt_kernel.replay.instruments import Instruments
@@ -39,14 +39,14 @@ from provcrt_kernel.replay.recompute import Recompute
 from provcrt_kernel.replay.record import Record, Shown
 from provcrt_kernel.replay.recording import RESULT, Recording, Refused
 from provcrt_kernel.replay.world import World
-from provcrt_kernel.session.ambience import Ambience, Values
+from provcrt_kernel.session.ambience import Ambience
 from provcrt_kernel.session.audit import Audit
 from provcrt_kernel.session.draws import Draws
 from provcrt_kernel.session.environ import EnvironReads
 from provcrt_kernel.session.importing import Imports
 from provcrt_kernel.session.keep import bring_back
 from provcrt_kernel.session.modules import MODULE, Modules
-from provcrt_kernel.session.observe import Change, is_variable, observe, variables
+from provcrt_kernel.session.observe import Change, identities, observe, variables
 from provcrt_kernel.session.slots import ABSENT, ANY, Slots, State, ambient
 from provcrt_kernel.session.source import Source, annotates
 from provcrt_kernel.session.texts import TextReads
@@ -162,7 +162,7 @@ class Engine:
         # drawing randomness is a trapped call: once a session is enough
         self._session, self._made = uuid.uuid4().hex[:20], 0
         # what the last cell left, as long as nothing else can have changed it
-        self._ambient: Values | None = None
+        self._left: Left | None = None
 
     def start(self) -> None:
         """The session begins."""
@@ -209,7 +209,7 @@ class Engine:
         failed = self.files.put_back(record.outputs)
         if failed:
             raise CannotReplay(f"{failed[0]} could not be put back")
-        self._ambient = None
+        self._left = None
         self._note_text(source)
         index = self.history.add(
             Execution(
@@ -325,7 +325,7 @@ class Engine:
         simple &= not self.rebuild.pinned  # how a result is shown may be one of the effects
         with self.environ.unread():
             if self.rebuild.pending(names):
-                self._ambient = None
+                self._left = None
             indices = self.rebuild.ready(
                 names, self.ambience.seen(source, packages, self._streams()), modules=not simple
             )
@@ -337,25 +337,25 @@ class Engine:
 
     def _streams(self) -> list[str]:
         """Random streams are read by whoever moves them, which is known only afterwards: make all that are visible ready."""
-        return [n for n in self.slots if self.ambience.knows(n)]
+        return [n for n in self.slots.ambient_names() if self.ambience.knows(n)]
 
     def begin(
         self, source: Source, cell: str, count: int | None, reason: str, recomputed: tuple[int, ...] = ()
     ) -> None:
         """A cell starts to run: note what it can see."""
         self._running = self.observer.begin(
-            source, cell, count, reason, recomputed, self._lineage(), self._ambient
+            source, cell, count, reason, recomputed, self._lineage(), self._left
         )
 
     def finish(self, outcome: Outcome) -> Report:
         """The cell has run: observe what it did, record it if everything about it is known."""
         running, self._running = self._running, None
         assert running is not None
-        self._ambient = None
+        self._left = None
         ended = time.perf_counter()
         seen = self.observer.look(running, outcome)
         looked = time.perf_counter()
-        self._ambient = seen.ambient
+        self._left = seen.left
         record, problems = self._record(running, outcome, seen)
         times = {"look": looked - ended, "record": time.perf_counter() - looked}
         if sum(times.values()) > _NOTICEABLE:
@@ -433,7 +433,7 @@ class Engine:
         if ANY in reached:
             reached = self.slots.reach(self.slots.names())
         if self.slots.deferred(n for n in reached if not ambient(n)):
-            self._ambient = None
+            self._left = None
             with self.environ.unread():
                 self.rebuild.ready(reached - {ANY}, self._streams(), modules=True)
 
@@ -490,10 +490,10 @@ class Engine:
         dict
             Slots that it changed → their versions now.
         """
-        self._ambient = None
+        self._left = None
         looked = reach(self.slots, source) | source.binds
         if source.wildcard:
-            looked |= set(variables(self.namespace, self.hidden))
+            looked |= variables(self.namespace, self.hidden)
         change = observe(self.slots, self.namespace, self.hidden, before, looked, self._lineage())
         self._take(change)
         return _versions(change.states, change.deleted)
@@ -510,9 +510,10 @@ class Engine:
 
     def refresh(self, why: str) -> None:
         """Look at every live slot again."""
-        self.suspected = self._ambient = None
-        live = {n: id(v) for n, v in self.namespace.items() if is_variable(n, self.namespace, self.hidden)}
-        known = {n: live.get(n, 0) for n in self.slots.names() if (s := self.slots.get(n)) and s.live}
+        self.suspected = self._left = None
+        bound = identities(self.namespace)
+        known = {n: bound.get(n, 0) for n in self.slots.names() if (s := self.slots.get(n)) and s.live}
+        live = variables(self.namespace, self.hidden)
         self._take(observe(self.slots, self.namespace, self.hidden, known, live, self._lineage()))
 
     # -- small things -------------------------------------------------------------------------------------------------

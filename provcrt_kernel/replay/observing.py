@@ -19,10 +19,9 @@ from stat import S_ISREG
 
 import msgspec
 
-from provcrt_kernel.replay.cell import Outcome, Running, Seen, packages_of, reach
+from provcrt_kernel.replay.cell import Left, Outcome, Running, Seen, packages_of, reach
 from provcrt_kernel.replay.instruments import Instruments
 from provcrt_kernel.session import entropy
-from provcrt_kernel.session.ambience import Values
 from provcrt_kernel.session.classes import register_live
 from provcrt_kernel.session.codes import LINES, SEEDS
 from provcrt_kernel.session.effects import (
@@ -36,7 +35,7 @@ from provcrt_kernel.session.effects import (
 )
 from provcrt_kernel.session.held import changeable, held
 from provcrt_kernel.session.modules import MODULE, top_level_names
-from provcrt_kernel.session.observe import Change, observe, variables
+from provcrt_kernel.session.observe import Change, identities, observe, variables
 from provcrt_kernel.session.slots import ANY, HELD, OWNED, Slots, State
 from provcrt_kernel.session.source import Source
 from provcrt_kernel.store.digest import digest
@@ -50,7 +49,7 @@ EFFECTS = "~effects of earlier cells"
 TEXTS_READ = "~text of earlier cells"
 
 
-def _streams_of(namespace: Mapping[str, object]) -> list[str]:
+def _streams_of(bound: Mapping[str, int]) -> list[str]:
     """Variables that stand in for the kernel's streams, or that logging writes to: any cell may do so, and name none."""
     streams: list[object] = [
         s for s in (sys.stdout, sys.stderr) if not type(s).__module__.startswith("ipykernel.")
@@ -60,7 +59,7 @@ def _streams_of(namespace: Mapping[str, object]) -> list[str]:
             handler = reference()
             streams += [h for h in (handler, getattr(handler, "stream", None)) if h is not None]
     ids = {*map(id, streams), *(id(type(s)) for s in streams)}
-    return [n for n, v in list(namespace.items()) if id(v) in ids]
+    return [] if ids.isdisjoint(bound.values()) else [n for n, i in bound.items() if i in ids]
 
 
 def _descriptors() -> set[int]:
@@ -98,17 +97,18 @@ class Observer:
         reason: str,
         recomputed: tuple[int, ...],
         lineage: str,
-        ambient_now: Values | None,
+        left: Left | None,
     ) -> Running:
         """A cell starts to run: note what it can see, and open its span.
 
         Parameters
         ----------
-        ambient_now
-            Ambient state, if it is known already.
+        left
+            How the session is, if that is known already.
         """
         tools, slots = self._tools, self._tools.slots
-        reached = reach(slots, source) | slots.reach(_streams_of(tools.namespace))
+        bound = left.identities if left else identities(tools.namespace)
+        reached = reach(slots, source) | slots.reach(_streams_of(bound))
         everything = source.wildcard
         if everything is None and ANY in slots.reach(source.reads):
             everything = "its functions may read any name"
@@ -119,7 +119,7 @@ class Observer:
         for module in slots.modules(reached | set(source.imports)) | set(source.imports):
             if module in tools.modules.local() or MODULE + module in slots:
                 versions[MODULE + module] = slots.version(MODULE + module)
-        values = ambient_now if ambient_now is not None else tools.ambience.capture()
+        values = left.ambient if left else tools.ambience.capture()
         tools.environ.clear()
         running = Running(
             source=source,
@@ -133,7 +133,7 @@ class Observer:
             versions=versions,
             ambient_versions={n: slots.version(n) for n in values},
             shares={n: (slots.group(n), s.state.joint or "") for n in names if (s := slots.get(n))},
-            identities=variables(tools.namespace, tools.hidden),
+            identities=bound,
             watched=watched(source, tools.namespace, reached),
             replaced={n: slots.version(n) for n in source.certain - names},
             ambient=values,
@@ -165,7 +165,8 @@ class Observer:
             # bound anew, even where the new object is the old one
             for name in running.replaced.keys() & tools.namespace.keys():
                 running.identities.pop(name, None)
-        change = self._owned(self._observe(running, everything), running)
+        bound = identities(tools.namespace)
+        change = self._owned(self._observe(running, bound, everything), running)
         if running.descriptors is not None:
             change = _numbered(change, running, _descriptors() - running.descriptors, tools.namespace)
         arrived = tools.modules.arrivals()
@@ -213,7 +214,7 @@ class Observer:
             everything=everything,
             volatile=tuple(dict.fromkeys(self._volatile(source, clock, span, arrived, unseeded, packages))),
             pinned=tuple(pinned),
-            ambient=ambient_now,
+            left=Left(ambient_now, bound),
             environ=environ_now,
             problems=tuple(problems),
             seeds=seeds,
@@ -252,21 +253,23 @@ class Observer:
         yield from (f"network {spelled(e)}" for e in span.endpoints if e.family != "unix" and not e.own)
         yield from (f"unseeded {name}" for name in unseeded)
 
-    def _observe(self, running: Running, everything: str | None) -> Change:
+    def _observe(self, running: Running, bound: dict[str, int], everything: str | None) -> Change:
         tools, slots = self._tools, self._tools.slots
         looked = set(running.reached) | running.source.binds | slots.held()
         if everything or "run" in running.source.magics:
-            looked |= variables(tools.namespace, tools.hidden).keys()
+            looked |= variables(tools.namespace, tools.hidden)
 
         def compare(names: set[str]) -> Change:
-            return observe(slots, tools.namespace, tools.hidden, running.identities, names, running.lineage)
+            return observe(
+                slots, tools.namespace, tools.hidden, running.identities, names, running.lineage, bound
+            )
 
         while True:
             change = compare(looked)
             # a function that this cell made may have been called in it, and may have changed what it refers to
             more = {r for s in change.prints.values() for r in s.refs}
             if ANY in more:
-                more |= variables(tools.namespace, tools.hidden).keys()
+                more |= variables(tools.namespace, tools.hidden)
             # a change of a class is a change of what was made with it, and may have come through one of those
             in_place = [n for n in change.states if running.identities.get(n) == id(tools.namespace[n])]
             more |= {*slots.kin(in_place), *(c for n in in_place for c in change.states[n].kin)}

@@ -119,7 +119,7 @@ class Rebuild:
         )
 
     def _ambient_slots(self) -> Iterable[Slot]:
-        return (slot for name in self.slots if ambient(name) and (slot := self.slots.get(name)) is not None)
+        return (slot for n in self.slots.ambient_names() if (slot := self.slots.get(n)) is not None)
 
     def ready(self, names: Iterable[str], ambient_names: Iterable[str], *, modules: bool) -> list[int]:
         """Make slots live.
@@ -397,7 +397,7 @@ class Rebuild:
                     import_again({name: folder})
         self._imports.clear()
         quiet = ("~package:", MODULE, "~effects")
-        for name in self.slots.deferred(n for n in list(self.slots) if n.startswith(quiet)):
+        for name in self.slots.deferred(n for n in self.slots.ambient_names() if n.startswith(quiet)):
             self.slots.load(name)
 
     @contextlib.contextmanager
@@ -410,7 +410,7 @@ class Rebuild:
             yield
 
     def _restore_ambient(self, names: Iterable[str]) -> None:
-        wanted = {*names, *(n for n in self.slots if self.ambience.light(n))}
+        wanted = {*names, *(n for n in self.slots.ambient_names() if self.ambience.light(n))}
         states = {n: s.state for n in self.slots.deferred(wanted) if (s := self.slots.get(n))}
         self.ambience.restore(states)
         for name in states:

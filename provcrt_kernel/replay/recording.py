@@ -180,7 +180,7 @@ class Recording:
             reads |= running.replaced
         ambient_slots = tools.ambience.seen(running.source, seen.packages, seen.moved, seen.seeds)
         reads |= {n: running.ambient_versions[n] for n in ambient_slots}
-        more = tools.modules.reads(seen.packages, slots)
+        more = tools.modules.reads(seen.packages, slots.ambient_names())
         if running.source.reads or running.source.imports or running.source.magics or seen.everything:
             more.add(EFFECTS)
         if seen.lines:

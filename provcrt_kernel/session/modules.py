@@ -136,7 +136,7 @@ class Modules:
         return known.edition
 
     def reads(self, packages: Iterable[str], slots: Iterable[str]) -> set[str]:
-        """Package slots, of those that exist, that code of `packages` can call: their own and what they require."""
+        """Package slots, of `slots`, that code of `packages` can call: their own and what they require."""
         existing = [s for s in slots if s.startswith(PACKAGE)]
         if not existing:
             return set()

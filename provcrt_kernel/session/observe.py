@@ -16,27 +16,28 @@ from provcrt_kernel.session.slots import Slots, State
 from provcrt_kernel.store.digest import digest
 
 #: IPython's own names: history, results, and what every module has.
-_OWN = re.compile(
+_IPYTHONS = re.compile(
     r"_{1,3}|_i{1,3}|_i?\d+|_[iod]h|In|Out|__(name|doc|loader|package|spec|builtins?|session|annotations)__|__warningregistry__|__vsc_.*|__pydevd.*"
 )
 
 
-def is_variable(name: str, namespace: Mapping[str, object], hidden: Mapping[str, object]) -> bool:
-    """Whether `name` is the notebook's own, not one that IPython put there and nobody rebound."""
-    if _OWN.fullmatch(name):
-        return False
-    return name not in hidden or hidden[name] is not namespace.get(name)
+def _own(name: str, identity: int, hidden: Mapping[str, object]) -> bool:
+    """Whether a name that is bound to the value with this identity is the notebook's own: not IPython's, or bound anew."""
+    return not _IPYTHONS.fullmatch(name) and (name not in hidden or id(hidden[name]) != identity)
 
 
-def variables(namespace: Mapping[str, object], hidden: Mapping[str, object]) -> dict[str, int]:
-    """Identity of the value of each of the notebook's variables."""
-    own = _OWN.fullmatch
-    return {
-        n: id(v)
-        for n, v in list(namespace.items())
-        # every name of IPython's begins so: a thousand variables are not matched for nothing
-        if not ((n[:1] in "_IO" and own(n)) or (n in hidden and hidden[n] is v))
-    }
+def variables(namespace: Mapping[str, object], hidden: Mapping[str, object]) -> set[str]:
+    """The notebook's own variables."""
+    return {n for n, i in identities(namespace).items() if _own(n, i, hidden)}
+
+
+def identities(namespace: Mapping[str, object]) -> dict[str, int]:
+    """Identity of the value of each name, IPython's own included.
+
+    It is asked twice a cell, and there may be thousands of names: not one step of Python's per name.
+    """
+    now = dict(namespace)  # in one piece: threads may bind names meanwhile
+    return dict(zip(now, map(id, now.values()), strict=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,28 +66,38 @@ def observe(
     before: Mapping[str, int],
     reached: Iterable[str],
     lineage: str,
+    after: Mapping[str, int] | None = None,
 ) -> Change:
     """Compare the namespace with the table after something ran.
 
     Parameters
     ----------
     before
-        `variables` before it ran.
+        `identities` before it ran.
     reached
         Names that it could read or bind; all others can only have been rebound.
     lineage
         Prefix of lineage versions, unique to this execution.
+    after
+        `identities` now, if they are known.
     """
-    after = variables(namespace, hidden)
-    rebound = {n for n, identity in after.items() if before.get(n) != identity}
-    deleted = tuple(n for n in before if n not in after)
-    looked = {n for n in reached if n in after} | rebound
+    if after is None:
+        after = identities(namespace)
+    changed = [n for n, identity in after.items() if before.get(n) != identity]
+    rebound = {n for n in changed if _own(n, after[n], hidden)}
+    deleted = _deleted(before, after, changed, hidden)
+    there = {n for n in reached if n in after and _own(n, after[n], hidden)}
+    looked = there | rebound
     touched = frozenset(looked)
-    looked |= {m for n in list(looked) for m in slots.group(n) if m in after}
-    looked |= {m for n in deleted for m in slots.group(n) if m in after}
+    groups = {m for n in (*looked, *deleted) for m in slots.group(n)}
+    looked |= {m for m in groups if m in after and _own(m, after[m], hidden)}
     prints = {n: fingerprint(namespace[n], namespace) for n in sorted(looked)}
     made_of = {i for seen in prints.values() for i in seen.types}
-    classes = {id(v): n for n, v in namespace.items() if id(v) in made_of and n in after} if made_of else {}
+    classes = (
+        {id(v): n for n, v in namespace.items() if id(v) in made_of and _own(n, id(v), hidden)}
+        if made_of
+        else {}
+    )
     states: dict[str, State] = {}
     for group in co_variables(prints):
         if not rebound.intersection(group) and _beyond(group, touched, slots, namespace, prints):
@@ -106,6 +117,16 @@ def observe(
                     member, states[name].group, states[name].joint, prints[member], lineage, classes
                 )
     return Change(states, deleted, prints)
+
+
+def _deleted(
+    before: Mapping[str, int], after: Mapping[str, int], changed: Iterable[str], hidden: Mapping[str, object]
+) -> tuple[str, ...]:
+    """Variables that are gone, or that are IPython's again."""
+    gone = [n for n in changed if n in before and not _own(n, after[n], hidden)]
+    if len(after) - sum(n not in before for n in changed) < len(before):
+        gone += [n for n in before if n not in after]
+    return tuple(n for n in gone if _own(n, before[n], hidden))
 
 
 def _beyond(

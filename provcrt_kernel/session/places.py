@@ -63,8 +63,10 @@ class Places:
 
     def shown(self, numbers: Iterable[int]) -> dict[str, int]:
         """Of the cells that tracebacks show under some numbers: file names without folders, and these numbers."""
-        self.settle()
         wanted = set(numbers)
+        if not wanted:
+            return {}
+        self.settle()
         return {os.path.basename(n): number for n, number in self.numbers().items() if number in wanted}
 
     def differ(self, shown: Mapping[str, int]) -> bool:

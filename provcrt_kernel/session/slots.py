@@ -110,13 +110,17 @@ class Slots:
 
     def __init__(self) -> None:
         self._slots: dict[str, Slot] = {}
-        self._held: set[str] = set()
         self._clock = 0
+        # a cell costs what it touches: none of these is found by walking through all variables
+        self._ambient: dict[str, None] = {}
+        self._held: set[str] = set()
+        self._made_of_classes: set[str] = set()
 
     def copy(self) -> Slots:
         """Another table with the same slots."""
         other = Slots()
-        other._slots = {n: Slot(s.state, s.live, s.maker, s.bound) for n, s in self._slots.items()}
+        for name, slot in self._slots.items():
+            other._put(name, Slot(slot.state, slot.live, slot.maker, slot.bound))
         other._clock = self._clock
         return other
 
@@ -134,6 +138,10 @@ class Slots:
         """Variables, live and deferred."""
         return [n for n in self._slots if not ambient(n)]
 
+    def ambient_names(self) -> list[str]:
+        """Ambient slots, live and deferred."""
+        return list(self._ambient)
+
     def version(self, name: str) -> str:
         """The slot's version; `ABSENT` if it does not exist."""
         slot = self._slots.get(name)
@@ -148,8 +156,14 @@ class Slots:
     def set(self, name: str, state: State, *, live: bool, maker: int | None) -> None:
         """A slot takes a new state."""
         self._clock += 1
-        self._slots[name] = Slot(state, live, maker, self._clock)
-        (self._held.add if state.opaque == HELD else self._held.discard)(name)
+        self._put(name, Slot(state, live, maker, self._clock))
+
+    def _put(self, name: str, slot: Slot) -> None:
+        self._slots[name] = slot
+        if ambient(name):
+            self._ambient[name] = None
+        (self._held.add if slot.state.opaque == HELD else self._held.discard)(name)
+        (self._made_of_classes.add if slot.state.kin else self._made_of_classes.discard)(name)
 
     def load(self, name: str) -> None:
         """A deferred slot's value has come to the namespace."""
@@ -160,7 +174,9 @@ class Slots:
     def drop(self, name: str) -> None:
         """The slot exists no longer."""
         self._slots.pop(name, None)
+        self._ambient.pop(name, None)
         self._held.discard(name)
+        self._made_of_classes.discard(name)
 
     def group(self, name: str) -> tuple[str, ...]:
         """The co-variable that `name` belongs to, as far as its members still exist in it."""
@@ -177,9 +193,8 @@ class Slots:
     def kin(self, classes: Iterable[str]) -> tuple[str, ...]:
         """Slots whose values are made of the notebook classes that `classes` are bound to, sorted."""
         wanted = set(classes)
-        return tuple(
-            sorted(n for n, s in self._slots.items() if s.state.kin and not wanted.isdisjoint(s.state.kin))
-        )
+        made = self._made_of_classes
+        return tuple(sorted(n for n in made if not wanted.isdisjoint(self._slots[n].state.kin)))
 
     def refs(self, name: str) -> tuple[str, ...]:
         """Names that code inside the slot's value can read."""

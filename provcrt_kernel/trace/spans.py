@@ -84,6 +84,9 @@ class Spans:
         with contextlib.suppress(OSError):  # the kernel is gone already
             self._descriptors.inherit(kernel)
         self._count = 0
+        self._written = (
+            b""  # the file of the last span; the kernel process has read it when it begins another
+        )
         self._opened = True  # whether a file may have been opened since the last span began
 
     def _barrier(self, notice: Notice, text: bytes) -> Sequence[Entry]:
@@ -97,6 +100,9 @@ class Spans:
     def _begin(self, name: str) -> None:
         self.family.find_children()
         self._count += 1
+        if self._written:
+            with contextlib.suppress(OSError):
+                os.unlink(self._written)
         if self._keep:
             shutil.rmtree(self._keep, ignore_errors=True)  # whoever wanted what was kept has taken it
         span = Open(self._count, name, self.quiet, self._keep)
@@ -135,7 +141,8 @@ class Spans:
         return span
 
     def write(self, span: Open | None, target: bytes) -> None:
-        """Write a closed span to a file."""
+        """Write a closed span to a file, which is there until the next span begins."""
+        self._written = target
         with open(target, "wb", buffering=0) as file:
             for frame in frames(*self._finish(span)):
                 file.write(frame)

@@ -122,9 +122,7 @@ class Traced:
         path = f"{self._rundir}/{os.fsdecode(END)}{self._serial}"
         try:
             with open(path, "rb", buffering=0) as file:
-                data = file.read()
-            os.unlink(path)
-            span = decode(data)
+                span = decode(file.read())
         except (OSError, msgspec.DecodeError) as error:
             self._lost = True
             return Span(self._name, complete=False, problems=(f"the supervisor gave no span: {error}",))
