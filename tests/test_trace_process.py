@@ -486,6 +486,39 @@ def test_a_command_without_a_kernel(argv: list[str], status: int, tmp_path: Path
         assert {process.parent for process in span.processes} == {0, span.processes[0].pid}
 
 
+def test_whose_access_it_was(tmp_path: Path) -> None:
+    folder = tmp_path.resolve() / "folder"
+    folder.mkdir()
+    (folder / "in").write_text("1\n")
+    (folder / "more").write_text("2\n")
+    script = """
+        cat in > mid; sort < mid > out; cp out copy; (cat copy more; true) >> log; rm more; mv copy moved
+        for n in 1 2 3; do cat in; done >/dev/null; exec tail -n 1 moved
+    """
+    argv, env = ["sh", "-c", script], {"PATH": "/usr/bin:/bin"}
+    code = COMMAND.format(argv=argv, cwd=str(folder), env=env, out=str(tmp_path / "span"))
+    subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60, check=True)
+    span = decode((tmp_path / "span").read_bytes())
+    names = [process.argv[0] for process in span.processes]
+
+    def who(places: tuple[int, ...]) -> list[str]:
+        return sorted(names[place] for place in places if names[place] != "sh")
+
+    found = by_path(span)
+    told = {
+        name: found.get(f"{folder}/{name}") for name in ("in", "mid", "out", "copy", "log", "more", "moved")
+    }
+    readers = {name: who(access.readers) for name, access in told.items() if access}
+    writers = {name: who(access.writers) for name, access in told.items() if access}
+    assert readers["in"] == ["cat"] * 4
+    assert (writers["mid"], readers["mid"]) == (["cat"], ["sort"])
+    assert (writers["out"], readers["out"]) == (["sort"], ["cp"])
+    assert (writers["log"], readers["more"], writers["more"]) == (["cat"], ["cat"], ["rm"])
+    assert (writers["moved"], readers["moved"]) == (["mv"], ["tail"])
+    (libc,) = {path for path in found if path.endswith("/libc.so.6")}
+    assert len(found[libc].readers) == len([name for name in names if name != "sh"]) + 1
+
+
 def test_files_that_stay_mapped(tmp_path: Path) -> None:
     root = tmp_path.resolve()
     for name in ("shared", "private", "written"):

@@ -86,7 +86,9 @@ def _print_repetition(repetition: Repetition) -> None:
         excuse = f" (cannot be repeated: {', '.join(difference.volatile)})" if difference.volatile else ""
         excuse += f" (overlooking {difference.explained})" if difference.explained else ""
         cause = f"; likely cause: {difference.cause}" if difference.cause else ""
-        out(f"{difference.place}: {difference.what}{excuse}{cause}")
+        by = f"; written by {difference.process}" if difference.process else ""
+        by += f", which read {', '.join(difference.read[:5])}" if difference.read else ""
+        out(f"{difference.place}: {difference.what}{excuse}{by}{cause}")
         if difference.diff and not difference.excuse:
             out(difference.diff)
     out(repetition.verdict.line)

@@ -37,6 +37,9 @@ class Touched(msgspec.Struct, frozen=True, omit_defaults=True):
         Bytes; permission bits. Of what was there before, else of what is now.
     mtime_ns : int
         When it was last changed before the run, in nanoseconds since the epoch.
+    readers, writers : tuple of int
+        Places in `Audit.processes`: who read or executed it, what the run itself wrote included, and who changed it.
+        Whose standard streams were the file is one of them; what else goes through pipes and descriptors is not told.
     """
 
     path: str
@@ -53,6 +56,8 @@ class Touched(msgspec.Struct, frozen=True, omit_defaults=True):
     size: int = 0
     mode: int = 0
     mtime_ns: int = 0
+    readers: tuple[int, ...] = ()
+    writers: tuple[int, ...] = ()
 
 
 class Audit(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -39,6 +39,10 @@ class Difference(msgspec.Struct, frozen=True, omit_defaults=True):
         What is likely to be behind it.
     diff : str
         Both contents, as `diff -u` shows them, shortened.
+    process : str
+        Of a file that a command left: the program that wrote it.
+    read : tuple of str
+        What that program read, packages and the system apart.
     """
 
     number: int
@@ -49,6 +53,8 @@ class Difference(msgspec.Struct, frozen=True, omit_defaults=True):
     explained: str = ""
     cause: str = ""
     diff: str = ""
+    process: str = ""
+    read: tuple[str, ...] = ()
 
     @property
     def excuse(self) -> str:
@@ -95,7 +101,8 @@ class Verdict(msgspec.Struct, frozen=True):
             parts = "; ".join(f"{each.place} ({each.excuse})" for each in self.differences)
             return f"reproduced except {parts}"
         first = next(difference for difference in self.differences if not difference.excuse)
-        return f"diverged at {first.place}: {first.what}"
+        by = f", written by {first.process}" if first.process else ""
+        return f"diverged at {first.place}{by}: {first.what}"
 
 
 def difference(reference: Sequence[Mapping[str, Any]], repeated: Sequence[Mapping[str, Any]]) -> str | None:

@@ -8,12 +8,14 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
 from provcrt_kernel.provenance.audit import Audit
 from provcrt_kernel.trace import Process
+
+FILES = "files that it changed"
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,9 @@ def differences(
 def tree(status: int, streams: Mapping[str, str], audit: Audit) -> Node:
     """Return what a run did as a tree: exit status, streams, files left, processes.
 
+    A process is the programs that it started and the files that it changed. Which of two at once came first is no
+    matter, and so are process ids.
+
     Parameters
     ----------
     status : int
@@ -76,7 +81,7 @@ def tree(status: int, streams: Mapping[str, str], audit: Audit) -> Node:
     parts.append(
         _folder("files", {each.path: f"{each.after}" for each in audit.files if each.written or each.removed})
     )
-    parts.append(Node.of("processes", _processes(audit.processes)))
+    parts.append(Node.of("processes", _numbered(_programs(audit))))
     return Node.of("run", parts)
 
 
@@ -94,12 +99,53 @@ def _folder(name: str, files: Mapping[str, str]) -> Node:
     return Node.of(name, [*inner, *(_folder(head, files) for head, files in below.items())])
 
 
-def _processes(processes: Iterable[Process]) -> list[Node]:
-    """Return the programs that ran, each with how often: which of two at once is first is no matter."""
-    counts = Counter(
-        (shown(each), each.exe) for each in processes if each.argv
-    )  # else it had not started yet
-    return [Node.leaf(f"{name} ({exe})", str(count)) for (name, exe), count in counts.items()]
+def _programs(audit: Audit) -> list[Node]:
+    """Return the programs that nobody traced started, each with those that it started itself.
+
+    Without are those that have no arguments: they had not started yet.
+    """
+    changed: dict[int, dict[str, str]] = {}
+    for each in audit.files:
+        if each.written or each.removed:
+            for place in each.writers:
+                changed.setdefault(place, {})[each.path] = f"{each.after}"
+    started: dict[int | None, list[int]] = {}
+    for place, starter in enumerate(starters(audit.processes)):
+        started.setdefault(starter, []).append(place)
+    nodes: dict[int, Node] = {}
+    for place in range(len(audit.processes) - 1, -1, -1):  # whoever was started comes behind its starter
+        process = audit.processes[place]
+        inner = _numbered(nodes[each] for each in started.get(place, ()) if audit.processes[each].argv)
+        if place in changed:
+            inner.append(_folder(FILES, changed[place]))
+        nodes[place] = Node.of(program(process), inner)
+    return [nodes[place] for place in started.get(None, ()) if audit.processes[place].argv]
+
+
+def starters(processes: Sequence[Process]) -> list[int | None]:
+    """Return for each program the place of the one that started it; None where that is not among them."""
+    latest: dict[int, int] = {}
+    found: list[int | None] = []
+    for place, process in enumerate(processes):
+        found.append(latest.get(process.parent))
+        latest[process.pid] = place
+    return found
+
+
+def _numbered(nodes: Iterable[Node]) -> list[Node]:
+    """Return nodes of which several may have one name under names that differ, the same for the same set of nodes."""
+    found: list[Node] = []
+    counts: Counter[str] = Counter()
+    for node in sorted(nodes, key=lambda node: (node.name, node.digest)):
+        counts[node.name] += 1
+        again = counts[node.name]
+        found.append(node if again == 1 else Node(f"{node.name} #{again}", node.digest, node.children))
+    return found
+
+
+def program(process: Process) -> str:
+    """Return what a program is known by: its name, its arguments and its file."""
+    return f"{shown(process)} ({process.exe})"
 
 
 def shown(process: Process) -> str:

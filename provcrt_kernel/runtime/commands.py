@@ -184,7 +184,8 @@ def repeat(
             problems=audit.problems,
             isolated=isolation,
         )
-        found = verdict(Side(kept.command, kept.audit), Side(command, audit), store)
+        system = {*kept.content.owned, *(each.path for each in kept.content.system)}
+        found = verdict(Side(kept.command, kept.audit, system), Side(command, audit, system), store)
         for name in _STREAMS:
             (draft / name).unlink(missing_ok=True)
 

@@ -10,7 +10,7 @@ from provcrt_kernel.provenance.classify import CLASSES, Classified, classify
 from provcrt_kernel.provenance.document import Activity
 from provcrt_kernel.provenance.files import FileVersion, parts
 from provcrt_kernel.provenance.lineage import Step
-from provcrt_kernel.provenance.merkle import shown
+from provcrt_kernel.provenance.merkle import shown, starters
 from provcrt_kernel.provenance.packages import normal
 from provcrt_kernel.runtime.execution import CellRun, Execution
 from provcrt_kernel.runtime.kept import Kept
@@ -94,41 +94,44 @@ def of_notebook(execution: Execution, kept: Kept | None) -> Detail:
 
 
 def activities_of_command(kept: Kept) -> list[Activity]:
-    """Return the processes of a run as activities; files are told of the first, for all that it started."""
+    """Return the processes of a run as activities; a file of which nobody knows whose it is, is told of the first."""
     execution, audit = kept.execution, kept.audit
-    used = [
-        FileVersion(fact.path, fact.before)
-        for fact in audit.files
-        if fact.kind == "file" and (fact.read or fact.executed)
-    ]
-    made = [
-        FileVersion(fact.path, fact.after) for fact in audit.files if fact.kind == "file" and fact.written
-    ]
+    processes = audit.processes or (_unseen(kept),)
+    used: list[list[FileVersion]] = [[] for _ in processes]
+    made: list[list[FileVersion]] = [[] for _ in processes]
+    for fact in audit.files:
+        if fact.kind != "file":
+            continue
+        own = (
+            fact.written and not fact.read and not fact.executed
+        )  # whoever read it read what the run had made
+        before = FileVersion(fact.path, fact.after if own else fact.before)
+        for place in fact.readers or ((0,) if fact.read or fact.executed else ()):
+            if place < len(processes):
+                used[place].append(before)
+        for place in (fact.writers or (0,)) if fact.written else ():
+            if place < len(processes):
+                made[place].append(FileVersion(fact.path, fact.after))
     end = execution.started + execution.seconds
-    numbers: dict[int, int] = {}
-    found = []
-    for number, process in enumerate(audit.processes or (_unseen(kept),), 1):
-        first = number == 1
-        found.append(
-            Activity(
-                number=number,
-                cell="",
-                label=shown(process),
-                started=process.started,
-                ended=process.ended or end,
-                used=used if first else (),
-                generated=made if first else (),
-                starter=numbers.get(process.parent, 0 if first else 1),
-                attributes={
-                    "exe": process.exe,
-                    "cwd": process.cwd,
-                    "pid": str(process.pid),
-                    "status": str(kept.command.status) if first else "",
-                },
-            )
+    return [
+        Activity(
+            number=place + 1,
+            cell="",
+            label=shown(process),
+            started=process.started,
+            ended=process.ended or end,
+            used=used[place],
+            generated=made[place],
+            starter=starter + 1 if starter is not None else min(place, 1),
+            attributes={
+                "exe": process.exe,
+                "cwd": process.cwd,
+                "pid": str(process.pid),
+                "status": str(kept.command.status) if place == 0 else "",
+            },
         )
-        numbers[process.pid] = number
-    return found
+        for place, (process, starter) in enumerate(zip(processes, starters(processes), strict=True))
+    ]
 
 
 def _unseen(kept: Kept) -> Process:

@@ -102,6 +102,8 @@ class Facts:
             size=first.size if first is not None else (now.st_size if now is not None else 0),
             mode=stat.S_IMODE(first.mode if first is not None else (now.st_mode if now is not None else 0)),
             mtime_ns=first.mtime_ns if first is not None else 0,
+            readers=access.readers,
+            writers=access.writers,
         )
 
     def _before(self, access: Access) -> str | None:

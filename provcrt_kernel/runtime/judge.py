@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+import os
+import tempfile
+from collections import Counter
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import msgspec
@@ -11,7 +14,7 @@ import msgspec
 from provcrt_kernel.provenance.audit import Audit, Touched
 from provcrt_kernel.provenance.compare import Difference, Verdict, first_line
 from provcrt_kernel.provenance.explain import explained, explained_text
-from provcrt_kernel.provenance.merkle import differences, tree
+from provcrt_kernel.provenance.merkle import differences, program, shown, tree
 from provcrt_kernel.runtime.execution import Commanded, ended
 from provcrt_kernel.store import Store
 
@@ -21,10 +24,11 @@ _READ = 1 << 24  # bytes of a content that are looked at
 
 @dataclass(frozen=True)
 class Side:
-    """One of two runs to be compared."""
+    """One of two runs to be compared; `system` are paths of packages and of the system."""
 
     command: Commanded
     audit: Audit
+    system: Collection[str] = ()
 
 
 def verdict(before: Side, after: Side, store: Store) -> Verdict:
@@ -39,25 +43,70 @@ def verdict(before: Side, after: Side, store: Store) -> Verdict:
     """
     trees = [tree(side.command.status, side.command.streams, side.audit) for side in (before, after)]
     paths = list(differences(trees[0], trees[1]))
-    found = [_difference(path, before, after, store) for path in paths if path[0] != "processes"]
-    found += _programs([path for path in paths if path[0] == "processes"])
-    return Verdict.of(sorted(found, key=lambda each: _order(each.where)))
+    found = [
+        (_turn(path), _difference(path, before, after, store)) for path in paths if path[0] != "processes"
+    ]
+    if any(path[0] == "processes" for path in paths):
+        found += [(1, each) for each in _programs(before, after)]
+    writers = _Writers(before, after)
+    told = [(turn, writers.place(each), each.where, writers.tell(each)) for turn, each in found]
+    return Verdict.of(each[-1] for each in sorted(told, key=lambda each: each[:3]))
 
 
-def _order(where: str) -> tuple[int, str]:
-    """Put what happens early in a run before what follows from it."""
-    first = ("process", "/", "stdout", "stderr", "exit status")
-    return next((n for n, start in enumerate(first) if where.startswith(start)), 1), where
+def _turn(path: tuple[str, ...]) -> int:
+    """Put what happens early in a run before what follows from it: a file may be read again, a stream is not."""
+    return {"files": 1, "stdout": 2, "stderr": 3}.get(path[0], 4)
 
 
-def _programs(paths: list[tuple[str, ...]]) -> list[Difference]:
-    """Return the programs that ran in one run only, or not as often."""
-    names = [path[-1] for path in paths]
+class _Writers:
+    """Who left each file, in the order in which they started."""
+
+    def __init__(self, before: Side, after: Side) -> None:
+        self._sides = before, after
+
+    def place(self, found: Difference) -> int:
+        """Return the place of the program that a difference is of."""
+        for side in self._sides:
+            fact = _fact(side.audit, found.where)
+            if fact is not None and fact.writers:
+                return max(fact.writers)  # a shell opens a file for the program that it starts then
+        for side in self._sides:
+            for place, process in enumerate(side.audit.processes):
+                if found.where == f"process {program(process)}":
+                    return place
+        return 1 << 30
+
+    def tell(self, found: Difference) -> Difference:
+        """Return a difference with who wrote it, and what that program read."""
+        for side in self._sides:
+            fact = _fact(side.audit, found.where)
+            place = max(fact.writers, default=-1) if fact is not None else -1
+            if not 0 <= place < len(side.audit.processes):
+                continue
+            read = tuple(
+                each.path
+                for each in side.audit.files
+                if each.kind == "file" and place in each.readers and each.path not in side.system
+            )
+            return msgspec.structs.replace(found, process=shown(side.audit.processes[place]), read=read)
+        return found
+
+
+def _programs(before: Side, after: Side) -> list[Difference]:
+    """Return the programs that ran in one run only, or not as often; who started whom is no result."""
+    counts = [
+        Counter(program(each) for each in side.audit.processes if each.argv) for side in (before, after)
+    ]
+    names = sorted(name for name in counts[0] | counts[1] if counts[0][name] != counts[1][name])
     found = []
     for number, name in enumerate(names):
         others = names[:number] + names[number + 1 :]
         excuse = next(filter(None, (explained_text(name, other) for other in others)), "")
-        what = "did not run as in the reference"
+        what = f"ran {counts[1][name]} times, and {counts[0][name]} times in the reference"
+        if not counts[1][name]:
+            what = "did not run"
+        elif not counts[0][name]:
+            what = "ran, and did not in the reference"
         found.append(Difference(0, "", what, where=f"process {name}", explained=excuse or ""))
     return found
 
@@ -114,40 +163,39 @@ def _lone(name: str, what: str, before: Side, after: Side) -> Difference:
 
 
 def _contents(where: str, digests: list[str | None], before: Side, after: Side, store: Store) -> Difference:
-    datas = [store.get(digest) if digest else None for digest in digests]
-    if datas[0] is None or datas[1] is None:
+    heads = [_head(store, digest) for digest in digests if digest]
+    known = [head for head in heads if head is not None]
+    if len(known) < 2:
         return Difference(0, "", "has another content", where=where, cause=_cause(before, after))
-    old, new = datas[0][:_READ], datas[1][:_READ]
-    excuse = explained(old, new) or ""
+    (old, size), (new, other) = known
+    whole = max(size, other) <= _READ
+    excuse = (explained(old, new) or "") if whole else ""
+    cause = "" if excuse else _cause(before, after)
     try:
-        texts = [data.decode() for data in (old, new)]
-    except UnicodeDecodeError:
-        at = next(
-            (n for n, (a, b) in enumerate(zip(old, new, strict=False)) if a != b), min(len(old), len(new))
-        )
-        what = f"differs from byte {at} on ({len(old)} and {len(new)} bytes)"
-        return Difference(
-            0, "", what, where=where, explained=excuse, cause="" if excuse else _cause(before, after)
-        )
-    lines = list(
-        difflib.unified_diff(
-            texts[0].splitlines()[:2000],
-            texts[1].splitlines()[:2000],
-            "reference",
-            "repetition",
-            n=1,
-            lineterm="",
-        )
-    )
-    return Difference(
-        0,
-        "",
-        f"differs{first_line(*texts)}",
-        where=where,
-        explained=excuse,
-        cause="" if excuse else _cause(before, after),
-        diff="\n".join(lines[:_SHOWN]),
-    )
+        if old == new:
+            raise UnicodeError
+        texts = [old.decode(), new.decode()]
+    except UnicodeError:
+        at = next((n for n, (a, b) in enumerate(zip(old, new, strict=False)) if a != b), None)
+        at = min(len(old), len(new)) if at is None else at
+        behind = " or later" if old == new else ""
+        what = f"differs from byte {at} on{behind} ({size} and {other} bytes)"
+        return Difference(0, "", what, where=where, explained=excuse, cause=cause)
+    lines = [text.splitlines()[:2000] for text in texts]
+    diff = difflib.unified_diff(lines[0], lines[1], "reference", "repetition", n=1, lineterm="")
+    what = f"differs{first_line(*texts)}"
+    shown = "\n".join(list(diff)[:_SHOWN])
+    return Difference(0, "", what, where=where, explained=excuse, cause=cause, diff=shown)
+
+
+def _head(store: Store, digest: str) -> tuple[bytes, int] | None:
+    """Return the beginning of a content, and its size, without having all of it in memory."""
+    with tempfile.TemporaryDirectory(dir=store.folder) as folder:
+        place = f"{folder}/content"
+        if not store.restore(digest, place):
+            return None
+        with open(place, "rb") as file:
+            return file.read(_READ), os.fstat(file.fileno()).st_size
 
 
 def _fact(audit: Audit, path: str) -> Touched | None:

@@ -14,7 +14,7 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING
 
-from provcrt_kernel.trace.ledger import CHILD, KERNEL
+from provcrt_kernel.trace.ledger import CHILD, KERNEL, PROGRAM, WHO
 from provcrt_kernel.trace.tasks import Image, Task, image_now, newest_pid, process_of, unborn
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ class Family:
         self.serial = 0
         self.adopter = os.getpid()
         self._newest = 0
+        self._programs = 0
         self.adopted: Callable[[Task], None] = lambda task: None
 
     def task(self, tid: int) -> Task:
@@ -66,7 +67,8 @@ class Family:
         mother = self.tasks.get(parent)
         own = pid == self.kernel
         task = Task(pid, parent if mother else 0, KERNEL if own else CHILD, 0 if own else self.serial)
-        task.images.append((task.born, image_now(pid)))
+        image = image_now(pid)
+        task.images.append((task.born, image._replace(number=self._enter(task)) if task.born else image))
         if mother is not None:
             task.foreign, task.guests = mother.foreign, mother.guests
         self.tasks[pid] = task
@@ -83,12 +85,30 @@ class Family:
         for pid, parent in unborn(alive | {self.adopter}, set(self.tasks)):
             self._meet(pid, parent)
 
+    def begin(self, serial: int) -> None:
+        """Note that a span begins: the dead are forgotten, and programs are numbered anew."""
+        self.serial = serial
+        self.buried.clear()
+        self._programs = 0
+        for task in self.tasks.values():
+            task.by &= WHO
+
+    def _enter(self, task: Task) -> int:
+        """Return the number of a program that a process begins to run, and have the process bear it."""
+        if not self.serial:
+            return -1
+        number, self._programs = self._programs, self._programs + 1
+        task.by = task.by & WHO | PROGRAM << number
+        return number
+
     def executes(self, task: Task, argv: tuple[bytes, ...], cwd: bytes, exe: bytes) -> None:
         """Note that a process is about to run another program, in which it has one thread and new memory."""
-        started = time.time()
         if task.born and task.born == self.serial and len(task.images) == 1:
-            started = task.images.pop()[1].started  # fork and exec are one start, not two
-        task.images.append((self.serial, Image(argv, cwd, exe, started)))
+            begun = task.images.pop()[1]  # fork and exec are one start, not two
+            started, number = begun.started, begun.number
+        else:
+            started, number = time.time(), self._enter(task)
+        task.images.append((self.serial, Image(argv, cwd, exe, started, number)))
         task.close()
         for tid in [tid for tid, other in self.threads.items() if other is task and tid != task.pid]:
             del self.threads[tid]

@@ -13,14 +13,16 @@ import struct
 from typing import TYPE_CHECKING
 
 from provcrt_kernel.trace import calls as c
-from provcrt_kernel.trace.ledger import Entry, Ledger, Look
+from provcrt_kernel.trace.ledger import WHO, Entry, Ledger, Look
 from provcrt_kernel.trace.paths import Resolver, Seen, look
+from provcrt_kernel.trace.tasks import readlink
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 _TMPFILE = 0o20000000
 _NOREPLACE, _EXCHANGE = 1, 2
+NOBODYS = Entry(b"", None)
 _HEAD = 4096  # bytes of a program in which its interpreter is named
 
 
@@ -42,14 +44,14 @@ class Files:
     ledger : Ledger
     entropy : int
         How often a random device was opened.
-    seen : set
-        Calls that would tell nothing new if they came again.
+    seen : dict
+        Calls that would tell nothing new if they came again, except of who asks; and what that is to be told of.
     """
 
     def __init__(self, quiet: Callable[[bytes], bool], keep: bytes = b"") -> None:
         self.ledger = Ledger(quiet, keep)
         self.entropy = 0
-        self.seen: set[object] = set()
+        self.seen: dict[object, Entry] = {}
         self._quiet = quiet
         self._resolver = Resolver(self._met, self.ledger.known)
         self._by = 0
@@ -73,14 +75,14 @@ class Files:
         path, seen, steady = self._resolve(text, follow, by, tid)
         known = self.ledger.state(path, seen, by)
         if steady and known and key is not None:
-            self.seen.add(key)
+            self.seen[key] = NOBODYS
 
     def names(self, path: bytes, by: int) -> None:
         """Record getdents of an open directory, given its real path."""
-        key = ("list", by, path)
+        key = ("list", by & WHO, path)
         if key in self.seen or (self._quiet(path) and path != b"/"):
             return
-        self.seen.add(key)
+        self.seen[key] = NOBODYS
         try:
             seen, names = Seen.of(os.lstat(path)), os.listdir(path)
         except OSError:
@@ -107,7 +109,7 @@ class Files:
             return []
         entries = self._open_existing(path, seen, flags, exclusive, by)
         if steady and key is not None and not entries:
-            self.seen.add(key)
+            self.seen[key] = self.ledger.entries.get(path, NOBODYS)
         return entries
 
     def _open_existing(self, path: bytes, seen: Seen, flags: int, exclusive: bool, by: int) -> list[Entry]:
@@ -148,6 +150,15 @@ class Files:
             loader, found, _ = self._resolve(name, True, by, tid)
             self.ledger.execute(loader, found, by)
         return path, True
+
+    def hold(self, pid: int, by: int) -> None:
+        """Record whose standard streams are files: a program need not open them to read or write them."""
+        for number in range(3):
+            entry = self.ledger.entries.get(readlink(b"/proc/%d/fd/%d" % (pid, number)))
+            if entry is not None and number == 0:
+                entry.readers |= by
+            elif entry is not None and entry.changed:
+                entry.writers |= by
 
     # -- changing
 

@@ -21,7 +21,7 @@ from provcrt_kernel.trace.paths import Seen
 from provcrt_kernel.trace.span import Access, Stat
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
 Look = Seen | None
 _GRAIN_NS = 20_000_000  # a file's clock ticks every 4 to 10 ms: younger stamps prove nothing
@@ -49,7 +49,9 @@ class Entry:
     pending : bool
         A worker has yet to find `before`.
     by, listed_by : int
-        `CHILD`, `KERNEL` or both: who touched it at all, and who asked for its names.
+        `CHILD`, `KERNEL` or both, and above these a bit for each program: who touched it at all, and who asked for its names.
+    readers, writers : int
+        Likewise, who asked for its content, what the span itself had written included, and who changed it.
     seen_ns : int
         When it was first changed.
     keep : bytes
@@ -68,7 +70,7 @@ class Entry:
     excepted: tuple[bytes, ...] = ()
     problems: tuple[str, ...] = ()
     asked = 0
-    by = listed_by = 0
+    by = listed_by = readers = writers = 0
     seen_ns = 0
 
     def __init__(self, path: bytes, first: Look) -> None:
@@ -77,6 +79,8 @@ class Entry:
 
 
 CHILD, KERNEL = 1, 2
+WHO = CHILD | KERNEL
+PROGRAM = 4  # shifted by its number in the span: the program that a process runs
 
 
 class Ledger:
@@ -136,7 +140,10 @@ class Ledger:
     def read(self, path: bytes, seen: Look, by: int) -> None:
         """Record that content was asked for; of a directory or an absent file only that fact is an input."""
         entry = self.entry(path, seen, by)
-        if entry is None or entry.changed:
+        if entry is None:
+            return
+        entry.readers |= by
+        if entry.changed:
             return
         if seen is None or stat.S_ISDIR(seen.st_mode):
             entry.stated = True
@@ -148,6 +155,7 @@ class Ledger:
         entry = self.entry(path, seen, by)
         if entry is not None:
             entry.executed = True
+            entry.readers |= by
             if not entry.changed:
                 entry.read = True
 
@@ -233,6 +241,9 @@ class Ledger:
         entry = self.entry(path, seen, by)
         if entry is None:
             return []
+        entry.writers |= by
+        if reads:
+            entry.readers |= by
         if not maybe:
             entry.touched = True
         if leaves:
@@ -265,21 +276,29 @@ class Ledger:
             self._changed.get(head, {}).pop(name, None)
             del self.entries[path]
 
-    def close(self, look: Callable[[bytes], Look]) -> Iterator[Access]:
-        """Yield the accesses, given how the world looks now; entries go as accesses come, to save memory."""
+    def close(self, look: Callable[[bytes], Look], programs: Mapping[int, int] = {}) -> Iterator[Access]:
+        """Yield the accesses; entries go as accesses come, to save memory.
+
+        Parameters
+        ----------
+        look : callable
+            Says how the world looks now.
+        programs : mapping of int to int
+            From the number of a program to what accesses call it.
+        """
         self._changed.clear()
         # what was absent in a folder that came and went again is no news from outside
         paths = sorted(
             p for p, e in self.entries.items() if not e.own or look(p.rpartition(b"/")[0]) is not None
         )
         for path in paths:
-            access = _access(self.entries.pop(path), look)
+            access = _access(self.entries.pop(path), look, programs)
             if access is not None:
                 yield access
         self.entries.clear()
 
 
-def _access(entry: Entry, look: Callable[[bytes], Look]) -> Access | None:
+def _access(entry: Entry, look: Callable[[bytes], Look], programs: Mapping[int, int]) -> Access | None:
     written = removed = False
     stated = entry.stated
     if entry.changed:
@@ -318,7 +337,21 @@ def _access(entry: Entry, look: Callable[[bytes], Look]) -> Access | None:
         by_child=bool(entry.by & CHILD),
         by_kernel=bool(entry.by & KERNEL),
         problems=entry.problems,
+        readers=_programs(entry.readers, programs) if programs else (),
+        writers=_programs(entry.writers, programs) if programs and (written or removed) else (),
     )
+
+
+def _programs(bits: int, programs: Mapping[int, int]) -> tuple[int, ...]:
+    bits //= PROGRAM
+    found = []
+    while bits:
+        lowest = bits & -bits
+        bits ^= lowest
+        number = programs.get(lowest.bit_length() - 1)
+        if number is not None:
+            found.append(number)
+    return tuple(sorted(found))
 
 
 def _untouched(entry: Entry, now: Seen) -> bool:

@@ -97,6 +97,8 @@ class Access(msgspec.Struct, frozen=True, array_like=True, gc=False):
         Its names were asked for by a child process, whatever the kernel process did with the same directory.
     problems : tuple of str
         Why this access cannot be trusted to be complete.
+    readers, writers : tuple of int
+        Places in `Span.processes`: who asked for its content, what the span itself wrote included, and who changed it.
     """
 
     path: str
@@ -119,6 +121,8 @@ class Access(msgspec.Struct, frozen=True, array_like=True, gc=False):
     problems: tuple[str, ...] = ()
     asked: int = 0
     listed_by_child: bool = False
+    readers: tuple[int, ...] = ()
+    writers: tuple[int, ...] = ()
 
 
 class Process(msgspec.Struct, frozen=True):

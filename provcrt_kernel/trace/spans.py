@@ -108,8 +108,7 @@ class Spans:
         span = Open(self._count, name, self.quiet, self._keep)
         if self.watch.span is not None:
             span.problem(f"span {self.watch.span.name!r} was still open when this one began")
-        self.family.serial = self._count
-        self.family.buried.clear()
+        self.family.begin(self._count)
         self.watch.span = span
         if not self.watch.blind:
             self._descriptors.begin(self.family.tasks.values(), opened=self._opened or self.watch.opened)
@@ -153,8 +152,8 @@ class Spans:
             return Span("", complete=False, problems=(why,)), ()
         span.files.seen.clear()
         endpoints = span.network.close(HOSTS in span.files.ledger.entries)
-        accesses = () if self.watch.blind else span.files.ledger.close(look)
-        processes, late = self._processes(span)
+        processes, late, programs = self._processes(span)
+        accesses = () if self.watch.blind else span.files.ledger.close(look, programs)
         told = Span(
             name=span.name,
             processes=processes,
@@ -166,8 +165,9 @@ class Spans:
         )
         return told, accesses
 
-    def _processes(self, span: Open) -> tuple[tuple[Process, ...], tuple[str, ...]]:
-        found: list[Process] = []
+    def _processes(self, span: Open) -> tuple[tuple[Process, ...], tuple[str, ...], dict[int, int]]:
+        """Return the programs of a span, who lives still, and the place of each program by its number."""
+        found: list[tuple[Process, int]] = []
         late: list[str] = []
         for task in [*self.family.buried, *self.family.tasks.values()]:
             if task.born == span.serial and task.alive():
@@ -177,6 +177,8 @@ class Spans:
             for image, end in zip(images, ends, strict=True) if images else ():
                 argv = tuple(map(os.fsdecode, image.argv))
                 cwd, exe = os.fsdecode(image.cwd), os.fsdecode(image.exe)
-                found.append(Process(task.pid, task.parent, argv, cwd, exe, image.started, end))
-        found.sort(key=lambda process: process.started)
-        return tuple(found), tuple(late)
+                process = Process(task.pid, task.parent, argv, cwd, exe, image.started, end)
+                found.append((process, image.number))
+        found.sort(key=lambda each: each[0].started)
+        programs = {number: place for place, (_, number) in enumerate(found)}
+        return tuple(process for process, _ in found), tuple(late), programs

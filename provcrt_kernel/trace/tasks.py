@@ -29,6 +29,7 @@ class Image(NamedTuple):
     cwd: bytes
     exe: bytes
     started: float
+    number: int = -1  # in the span in which it started
 
 
 class Unreadable(Exception):
@@ -47,7 +48,7 @@ class Task:
     ----------
     pid, parent : int
     by : int
-        `ledger.CHILD` or `ledger.KERNEL`.
+        `ledger.CHILD` or `ledger.KERNEL`, and a bit for the program that it runs, if that started in the open span.
     born : int
         The serial number of the span it was born in; 0 between spans.
     images : list of (int, Image)

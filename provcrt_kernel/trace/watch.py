@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 from provcrt_kernel.trace import calls as c
 from provcrt_kernel.trace.barriers import CALL
-from provcrt_kernel.trace.files import Files, follows
+from provcrt_kernel.trace.files import NOBODYS, Files, follows
+from provcrt_kernel.trace.ledger import WHO
 from provcrt_kernel.trace.network import Network, parse
 from provcrt_kernel.trace.paths import look
 from provcrt_kernel.trace.tasks import Task, no_new_privileges, readlink
@@ -157,12 +158,18 @@ class Watch:
             if span is None or self.blind:
                 return _NOTHING
             flags = notice[detail] & mask if detail else fixed
-            key = (opens, flags, task.by, text)
-            if key in span.files.seen:
+            by = task.by
+            key = (opens, flags, by & WHO, text)
+            known = span.files.seen.get(key)
+            if known is not None:
+                if opens and known is not NOBODYS:
+                    known.readers |= by
+                    if flags & os.O_ACCMODE:
+                        known.writers |= by
                 return _NOTHING
             if opens:
-                return span.files.open(text, flags, task.by, tid, key)
-            span.files.state(text, not flags, task.by, tid, key)
+                return span.files.open(text, flags, by, tid, key)
+            span.files.state(text, not flags, by, tid, key)
             return _NOTHING
 
         return handle
@@ -302,6 +309,7 @@ class Watch:
         task.reseeded = 0
         argv = task.strings(notice[ARGS + (1 if call.dir is None else 2)])
         self._family.executes(task, argv, task.cwd(notice[TID]), path)
+        files.hold(task.pid, task.by)
 
     def _do_fork(self, notice: Notice, task: Task, call: c.Call) -> None:
         self._do_unshare(
