@@ -26,6 +26,7 @@ from provcrt_kernel.kernel.capture import Recorder, RecordingSession
 from provcrt_kernel.kernel.cells import place, wish
 from provcrt_kernel.kernel.live import Live
 from provcrt_kernel.kernel.magics import ProvcrtMagics
+from provcrt_kernel.kernel.nested import run_nested
 from provcrt_kernel.kernel.notices import Notices
 from provcrt_kernel.kernel.questions import DEBUGGER, complete, names_in, wanted_for_completion
 from provcrt_kernel.kernel.replaying import Replayer
@@ -394,8 +395,12 @@ class ProvcrtKernel(IPythonKernel):  # type: ignore[misc]
 
     def _run_again(self, record: Record) -> bool:
         """Run a record's cell for its state alone; whether it ended as it did then."""
-        with self._quiet(), self._standing.kept(text := self._standing.text(record)):
-            result = self.shell.run_cell(text, store_history=False, silent=True)
+        runner, self.shell.loop_runner = self.shell.loop_runner, run_nested
+        try:
+            with self._quiet(), self._standing.kept(text := self._standing.text(record)):
+                result = self.shell.run_cell(text, store_history=False, silent=True)
+        finally:
+            self.shell.loop_runner = runner
         error = result.error_before_exec or result.error_in_exec
         if isinstance(error, KeyboardInterrupt):
             raise error

@@ -43,6 +43,8 @@ from provcrt_kernel.trace import Span, spelled
 
 #: Children that libraries keep for later cells and that read no data of their own.
 _LIBRARY_CHILDREN = ("resource_tracker", "semaphore_tracker", "loky", "multiprocessing.forkserver")
+#: Why a number has no content digest: something in this process is known by it.
+DESCRIPTOR = "open descriptor"
 #: The slot of effects that have no slot of their own.
 EFFECTS = "~effects of earlier cells"
 #: The slot of all texts in which code of this session stands.
@@ -63,24 +65,25 @@ def _streams_of(bound: Mapping[str, int]) -> list[str]:
 
 
 def _descriptors() -> set[int]:
-    return set(map(int, os.listdir("/proc/self/fd")))
+    return set(filter(_is_open, map(int, os.listdir("/proc/self/fd"))))
 
 
-def _numbered(change: Change, running: Running, opened: set[int], namespace: Mapping[str, object]) -> Change:
-    """Numbers of descriptors that the cell left open mean something in this process only."""
+def _is_open(number: int) -> bool:
+    """Whether a descriptor that was listed is still there: the one that listed them is not."""
+    try:
+        os.fstat(number)
+    except OSError:
+        return False
+    return True
 
-    def stands_for(value: object) -> bool:
-        if isinstance(value, list | tuple):
-            return any(map(stands_for, value))
-        return type(value) is int and value in opened
 
-    states = {
-        n: msgspec.structs.replace(s, version=f"{running.lineage}:{n}", opaque="open descriptor")
-        if stands_for(namespace[n])
-        else s
-        for n, s in change.states.items()
-    }
-    return dataclasses.replace(change, states=states)
+def _stands_for(value: object, numbers: set[int]) -> bool:
+    """Whether a value is one of some numbers, or a container of one."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list | tuple):
+        return any(_stands_for(part, numbers) for part in value)
+    return type(value) is int and value in numbers
 
 
 class Observer:
@@ -167,8 +170,7 @@ class Observer:
                 running.identities.pop(name, None)
         bound = identities(tools.namespace)
         change = self._owned(self._observe(running, bound, everything), running)
-        if running.descriptors is not None:
-            change = _numbered(change, running, _descriptors() - running.descriptors, tools.namespace)
+        change = self._numbered(change, running)
         arrived = tools.modules.arrivals()
         clock = tools.slots.union(running.reached, "clock")
         clock |= {c for s in change.states.values() for c in s.clock}
@@ -202,6 +204,8 @@ class Observer:
         problems += [
             f"{n} holds in this process only" for n in entropy.process_bound(source, clock, tools.namespace)
         ]
+        made = (tools.namespace[n] for n in change.states)
+        problems += [f"{n} holds in this process only" for n in entropy.tells_process(made, tools.namespace)]
         packages = packages_of(tools.slots, running.reached | change.states.keys(), source)
         packages |= {p for s in change.states.values() for p in s.packages} | top_level_names(arrived)
         return Seen(
@@ -300,6 +304,30 @@ class Observer:
             whys = (s.opaque for n in state.group if (s := states.get(n)) and s.opaque)
             if shared := next((w for w in whys if w.startswith((OWNED, HELD))), None):
                 states[name] = msgspec.structs.replace(state, opaque=shared)
+        return dataclasses.replace(change, states=states)
+
+    def _numbered(self, change: Change, running: Running) -> Change:
+        """Numbers of open descriptors mean something in this process only, and who has one changes what others read by theirs."""
+        slots, namespace = self._tools.slots, self._tools.namespace
+        known = {n for n in running.reached if (s := slots.get(n)) and s.state.opaque == DESCRIPTOR}
+        if running.descriptors is None and not known:
+            return change
+        now = _descriptors()
+        fresh = now - running.descriptors if running.descriptors is not None else set()
+        groups = {tuple(m for m in slots.group(n) if m in change.states) for n in known}
+        groups.add(tuple(sorted(n for n in change.states if _stands_for(namespace[n], fresh))))
+        states = dict(change.states)
+        for group in groups:
+            joint = f"{running.lineage}:{','.join(group)}"
+            for name in group:
+                if _stands_for(namespace[name], now):
+                    states[name] = msgspec.structs.replace(
+                        states[name],
+                        version=f"{running.lineage}:{name}",
+                        group=group if len(group) > 1 else (),
+                        joint=joint if len(group) > 1 else None,
+                        opaque=DESCRIPTOR,
+                    )
         return dataclasses.replace(change, states=states)
 
     def _held(self, change: Change, running: Running) -> Change:

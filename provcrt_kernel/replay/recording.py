@@ -13,7 +13,7 @@ import msgspec
 
 from provcrt_kernel.replay.cell import Outcome, Running, Seen
 from provcrt_kernel.replay.instruments import Instruments
-from provcrt_kernel.replay.observing import EFFECTS, TEXTS_READ
+from provcrt_kernel.replay.observing import DESCRIPTOR, EFFECTS, TEXTS_READ
 from provcrt_kernel.replay.record import Record, encode
 from provcrt_kernel.session import environ
 from provcrt_kernel.session.fingerprint import fingerprint
@@ -246,6 +246,7 @@ class Recording:
             manifest = None
             size = sum(change.prints[n].size for n in group)
             owned = any(change.states[n].owned for n in group)
+            owned |= any(change.states[n].opaque == DESCRIPTOR for n in group)
             drawn = all(change.states[n].opaque == DRAWN for n in group)
             worth = not drawn and tools.pace.worth_keeping(size, seconds)
             if not owned and (must or worth or not tools.thrifty):

@@ -8,6 +8,7 @@ run again.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import shutil
 import stat
@@ -134,7 +135,13 @@ class World:
         def restore() -> None:
             if os.path.lexists(path) and _identity(os.lstat(path)) == _identity(status):
                 return
-            if own is not None:
+            if _open_for_writing(path):  # who has it open goes on with the file of this name
+                if own is not None:
+                    self._files.put_back([FileOutput(copy, own.kind, own.content, own.mode, own.size)])
+                with open(copy, "rb") as source, open(path, "r+b") as target:
+                    shutil.copyfileobj(source, target)
+                    target.truncate()
+            elif own is not None:
                 self._files.put_back([own])
             else:
                 shutil.copy2(copy, f"{path}.provcrt")
@@ -160,6 +167,17 @@ class World:
 
 def _identity(status: os.stat_result) -> tuple[int, ...]:
     return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
+def _open_for_writing(path: str) -> bool:
+    """Whether this process has a file open and may write to it."""
+    with contextlib.suppress(OSError):
+        wanted = os.stat(path)
+        for number in os.listdir("/proc/self/fd"):
+            with contextlib.suppress(OSError):
+                if os.path.samestat(os.fstat(int(number)), wanted):
+                    return fcntl.fcntl(int(number), fcntl.F_GETFL) & os.O_ACCMODE != os.O_RDONLY
+    return False
 
 
 def _remove(path: str) -> None:

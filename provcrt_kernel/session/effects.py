@@ -48,6 +48,8 @@ _SETTERS = frozenset(
     "csv.field_size_limit copyreg.pickle copyreg.constructor signal.signal signal.alarm signal.setitimer tracemalloc.start "
     "tracemalloc.stop gc.freeze gc.unfreeze time.tzset threading.stack_size locale.textdomain readline.parse_and_bind".split()
 )
+#: Calls whose names are like those of setters, and that change files alone.
+_ON_FILES = frozenset({"os.remove", "os.removedirs"})
 #: Packages whose settings have ambient slots: what else changes in them is their caches.
 _KEPT = frozenset(
     "warnings logging random decimal locale asyncio os sys threading re "
@@ -197,7 +199,9 @@ def hidden_effects(
         root = _root(chain, namespace)
         if root is None or root in known or (root in _HARMLESS and chain.count(".") < 2):
             continue
-        if not visible or ("." in chain and (_VERBS.search(chain) or _dotted(chain, namespace) in _SETTERS)):
+        called = _dotted(chain, namespace)
+        sets = "." in chain and called not in _ON_FILES and (_VERBS.search(chain) or called in _SETTERS)
+        if sets or not visible:
             found.append(f"it calls {chain}")
     for name in sorted(reached):
         mentions = _mentions(namespace.get(name))

@@ -8,6 +8,8 @@ library that reads the clock by itself is not seen.
 from __future__ import annotations
 
 import ast
+import os
+import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 
@@ -34,7 +36,15 @@ _DRAWN_BEFORE = frozenset(
 #: Packages that draw names for temporary folders; their numbers come from streams that have slots.
 _DRAW_IN_USE = frozenset({"sklearn", "joblib"})
 #: Values that mean something in this process only: recalled in another one they are wrong.
-PROCESS = frozenset("argv orig_argv getpid getppid get_ident get_native_id current_process gettid id".split())
+PROCESS = frozenset(
+    "argv orig_argv getpid getppid get_ident get_native_id current_process gettid id "
+    "getsockname server_address server_port get_connection_file get_connection_info".split()
+)
+#: A smaller number of a process, as containers have them, may be any number.
+_TELLING = 1000
+#: Longer texts and containers are not looked through for what holds in this process only.
+_LONG, _MANY = 10_000, 50
+_ADDRESS = re.compile(r"\b0x[0-9a-f]{9,16}\b")
 #: Words by which a cell opens files that it knows by number alone.
 _DESCRIPTORS = frozenset(
     "pipe pipe2 dup openpty memfd_create eventfd fileno detach epoll_create pidfd_open inotify_init".split()
@@ -96,6 +106,38 @@ def process_bound(source: Source, reached: Iterable[str], namespace: Mapping[str
     if "hash" in source.reads and "hash" not in source.binds and _hashes_address(source.text, namespace):
         found.add("hash")
     return sorted(found)
+
+
+def tells_process(values: Iterable[object], namespace: Mapping[str, object]) -> list[str]:
+    """What in a cell's values holds in this process only, whoever said it: its number, addresses of the notebook's objects.
+
+    Parameters
+    ----------
+    values
+        Values that the cell made; short containers are looked through one level deep.
+    """
+    own = os.getpid()
+    number = re.compile(rf"(?<![\w.]){own}(?![\w.])")
+    objects: set[int] | None = None
+    found = set()
+    for value in (part for whole in values for part in _parts(whole)):
+        if own >= _TELLING and (value == own if type(value) is int else number.search(value)):  # type: ignore[arg-type]
+            found.add("the number of the process")
+        for address in _ADDRESS.findall(value) if type(value) is str else ():
+            objects = objects if objects is not None else {id(v) for v in namespace.values()}
+            if int(address, 16) in objects:
+                found.add("the address of an object")
+    return sorted(found)
+
+
+def _parts(value: object) -> Iterator[str | int]:
+    """A short text or a number, or those that a short container holds."""
+    inside: Iterable[object] = (value,)
+    if type(value) in (list, tuple, set, frozenset, dict) and len(value) <= _MANY:  # type: ignore[arg-type]
+        inside = [*value, *value.values()] if isinstance(value, dict) else list(value)  # type: ignore[call-overload]
+    for part in inside:
+        if type(part) is int or (type(part) is str and len(part) <= _LONG):
+            yield part
 
 
 def opens_descriptors(source: Source) -> bool:

@@ -20,6 +20,7 @@ import cloudpickle
 
 from . import functions, tensors
 from .classes import reduce_class
+from .closed import closed, described
 from .fingerprint import fingerprint
 from .frames import copies_on_write
 from .homes import class_home, function_home, mro_of
@@ -372,6 +373,11 @@ def _cached_property(pickler: SessionPickler, value: functools.cached_property[A
     return functions.make_cached_property, (value.func, value.attrname, value.__doc__)
 
 
+def _file(pickler: SessionPickler, value: Any) -> Any:
+    description = described(value)
+    return _refuse("open file")(pickler, value) if description is None else (closed, description)
+
+
 def _mapping_proxy(pickler: SessionPickler, value: Any) -> Any:
     return MappingProxyType, (gc.get_referents(value)[0],)
 
@@ -392,6 +398,10 @@ _KINDS: dict[str, Callable[[SessionPickler, Any], Any]] = {
     },
     "_weakrefset.WeakSet": _refuse("weak container"),
     "builtins.BaseException": _exception,
+    **{
+        f"_io.{kind}": _file
+        for kind in ("TextIOWrapper", "BufferedReader", "BufferedWriter", "BufferedRandom")
+    },
     "functools._lru_cache_wrapper": _lru_cache,
     "functools.cached_property": _cached_property,
     "typing.NewType": lambda _, value: (

@@ -21,6 +21,7 @@ import uuid
 import weakref
 from typing import Any
 
+from .closed import described
 from .definitions import class_token
 from .homes import class_home, dict_of, module_of, mro_of
 from .objects import HANDLERS_OF_BASES, instance, instance_dict, state
@@ -229,8 +230,14 @@ def _stream(walker: Walker, value: object) -> None:
         if value is getattr(sys, name) or value is getattr(sys, f"__{name}__"):
             walker.token(b"E", name)
             return
-    if not walker.seen(value):
+    if walker.seen(value):
+        return
+    description = described(value)
+    if description is None:
         walker.without_value("open file")
+    else:
+        walker.token(b"C", type(value).__name__)
+        walker.temporary(description)
 
 
 # --- built-in types that classes of the notebook extend: their content, without what the class adds -------

@@ -1261,3 +1261,42 @@ x = 1
     true="x == 1; t > 0",
     skip="c",
 )
+
+
+case(
+    "a file removed by a later cell",
+    12,
+    """
+# %% a
+import os
+open("x.txt", "w").write("aaa");
+# %% b
+text = open("x.txt").read()
+# %% c
+os.remove("x.txt")
+# %% d
+u = 1
+""",
+    sets(d="u = os.path.exists('x.txt')"),
+    "text; u",
+    rerun="d",
+    skip="a b c",
+)
+
+case(
+    "the number of the process, told by others",
+    16,
+    """
+# %% a
+import os, subprocess
+told = subprocess.check_output("echo $PPID", shell=True, text=True).strip(), os.readlink("/proc/self")
+# %% b
+class A: pass
+a = A(); where = repr(a)
+# %% c
+r = told
+""",
+    sets(c="r = [*told]"),
+    true="set(r) == {str(os.getpid())}; where == repr(a)",
+    rerun="a b c",
+)

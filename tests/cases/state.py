@@ -1562,3 +1562,104 @@ print(r)
     order="a b c b a",
     skip="a b c",
 )
+
+
+# -- what is open, and what was -----------------------------------------------------------------------------------------
+
+case(
+    "a descriptor known by its number",
+    11,
+    """
+# %% a
+import os
+fd = os.open("text.txt", os.O_RDONLY)
+# %% b
+first = os.read(fd, 2)
+# %% c
+u = 1
+# %% d
+rest = os.read(fd, 2)
+""",
+    sets(d="rest = os.read(fd, 10); os.close(fd)"),
+    "first; rest",
+    rerun="d",
+    skip="b c",
+    files={"text.txt": "abcdef"},
+    telling=True,
+)
+
+case(
+    "both ends of a pipe",
+    11,
+    """
+# %% a
+import os
+out, into = os.pipe()
+# %% b
+os.write(into, b"hello");
+# %% c
+first = os.read(out, 2)
+# %% d
+rest = os.read(out, 2)
+""",
+    sets(d="rest = os.read(out, 10); os.close(out); os.close(into)"),
+    "first; rest",
+    rerun="d",
+    skip="b c",
+)
+
+case(
+    "an asynchronous generator half consumed",
+    11,
+    """
+# %% a
+async def numbers():
+    for n in range(5): yield n
+# %% b
+g = numbers(); first = await anext(g)
+# %% c
+rest = await anext(g)
+""",
+    sets(c="rest = [n async for n in g]"),
+    "first; rest",
+    rerun="c",
+    skip="a b",
+    telling=True,
+)
+
+case(
+    "an archive that is open for writing",
+    11,
+    """
+# %% a
+import zipfile, itertools
+z = zipfile.ZipFile("z.zip", "w"); z.writestr("a", "x")
+# %% b
+z.close(); names = zipfile.ZipFile("z.zip").namelist()
+""",
+    sets(b="z.writestr('b', 'y'); z.close(); names = zipfile.ZipFile('z.zip').namelist()"),
+    "names",
+    rerun="b",
+)
+
+case(
+    "files that were closed",
+    11,
+    """
+# %% a
+open("log.txt", "w").write("1");
+# %% b
+with open("log.txt", "a") as f: f.write("2")
+# %% c
+with open("log.txt") as f: text = f.read()
+# %% d
+r = (f.closed, f.name, f.mode)
+""",
+    sets(
+        d="r = (f.closed, f.name, f.mode, f.encoding, f.newlines)\ntry: f.read()\nexcept ValueError as e: why = str(e)"
+    ),
+    "text; r; why; open('log.txt').read()",
+    rerun="d",
+    skip="a b c",
+    telling=True,
+)
