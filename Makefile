@@ -61,6 +61,7 @@ test: lint sandbox browser proxy $(VENV)/dev  ## everything that must hold: lint
 	    PROVCRT_STORE="$$store" $(BIN)/python -m pytest -q --nbval -p no:cacheprovider $(NOTEBOOKS) || exit 1; \
 	done
 	@$(LEFT_OUT)
+	@$(COMPILED)
 	@$(BIN)/python -m pytest -q
 
 lint: $(VENV)/dev  ## ruff, mypy, and who imports whom
@@ -78,7 +79,11 @@ notebooks: $(VENV)/examples  ## run the example notebooks and keep their outputs
 docs: $(VENV)/dev  ## build the documentation into build/docs
 	@$(BIN)/python -m sphinx -W --keep-going -q -b html docs build/docs
 
+# As pip does for whoever installs it: else each kernel compiles the package anew where Python may not write beside the source.
+COMPILED := $(BIN)/python -m compileall -q provcrt_kernel
+
 bench: $(VENV)/examples  ## measure what recording and replaying cost beside plain ipykernel (a quarter of an hour)
+	@$(COMPILED)
 	@$(BIN)/python benchmarks/notebooks.py
 
 clean:  ## remove what was built, .venv included
@@ -97,4 +102,5 @@ $(VENV)/examples $(VENV)/dev: $(VENV)/%: pyproject.toml | $(BIN)/python
 	@echo "installing PROV-CRT with the extra '$*' into $(VENV)"
 	@$(BIN)/python -m pip install --quiet --editable '.[$*]'
 	@$(BIN)/python -m provcrt_kernel install --sys-prefix
+	@$(COMPILED)
 	@touch $@

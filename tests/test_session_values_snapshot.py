@@ -399,7 +399,7 @@ def test_views_without_their_base_share_too():
     assert not np.shares_memory(apart["a"], apart["b"])
 
 
-@pytest.mark.parametrize("size", [10, 1000])
+@pytest.mark.parametrize("size", [10, 10_000])  # within the stream and beside it
 @pytest.mark.parametrize(
     "shape",
     {
@@ -641,7 +641,7 @@ def test_lossy_pickles_are_found_out():
 
 
 def test_header_is_readable():
-    kept = dump({"a": 1, "b": np.ones(1000)}, {})
+    kept = dump({"a": 1, "b": np.ones(10_000)}, {})
     start = kept.stream.index(b"{")
     header = json.JSONDecoder().raw_decode(kept.stream[start:].decode("latin-1"))[0]
     assert header == {"own": [0], "names": ["a", "b"]}

@@ -13,7 +13,7 @@ from typing import Any, cast
 
 from .arrays import bounds, layout
 
-IN_BAND = 4096  # bytes below which a buffer stays inside of the stream
+IN_BAND = 1 << 16  # bytes below which a buffer stays inside of the stream: a forest is one blob, not one a tree
 
 
 class Places:
