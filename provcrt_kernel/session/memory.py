@@ -13,7 +13,9 @@ from typing import Any, cast
 
 from .arrays import bounds, layout
 
-IN_BAND = 1 << 16  # bytes below which a buffer stays inside of the stream: a forest is one blob, not one a tree
+IN_BAND = (
+    1 << 16
+)  # bytes below which a buffer stays inside of the stream: a forest is one blob, not one a tree
 
 
 class Places:
