@@ -23,6 +23,11 @@ if TYPE_CHECKING:
 _TMPFILE = 0o20000000
 _NOREPLACE, _EXCHANGE = 1, 2
 NOBODYS = Entry(b"", None)
+_UNUSUAL = (
+    os.O_ACCMODE | os.O_CREAT | os.O_TRUNC | os.O_EXCL | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_PATH | _TMPFILE
+)
+_READABLE = 0o004  # by everybody
+_RANDOM = (b"/dev/urandom", b"/dev/random")
 _HEAD = 4096  # bytes of a program in which its interpreter is named
 
 
@@ -91,11 +96,13 @@ class Files:
 
     def open(self, text: bytes, flags: int, by: int, tid: int, key: object = None) -> list[Entry]:
         """Record an opening, given open(2)'s flags; `key` is remembered where repeating it tells nothing new."""
+        if not flags & _UNUSUAL:
+            return self._open_to_read(text, by, tid, key)
         if flags & _TMPFILE == _TMPFILE:
             return []  # it has no name yet, link(2) may give it one
         exclusive = bool(flags & os.O_CREAT and flags & os.O_EXCL)
         path, seen, steady = self._resolve(text, not (flags & os.O_NOFOLLOW or exclusive), by, tid)
-        if path in (b"/dev/urandom", b"/dev/random"):
+        if path in _RANDOM:
             self.entropy += 1
             return []
         if seen is None:
@@ -112,6 +119,23 @@ class Files:
             self.seen[key] = self.ledger.entries.get(path, NOBODYS)
         return entries
 
+    def _open_to_read(self, text: bytes, by: int, tid: int, key: object) -> list[Entry]:
+        self._by = by
+        path, seen, steady = self._resolver.resolve(text, True, tid)
+        if seen is None:
+            self.ledger.state(path, None, by)
+            return []
+        if seen.st_mode & _READABLE == _READABLE and stat.S_ISREG(seen.st_mode):
+            self.ledger.read(path, seen, by)
+        elif path in _RANDOM:
+            self.entropy += 1
+            return []
+        else:
+            self._open_existing(path, seen, 0, False, by)
+        if steady and key is not None:
+            self.seen[key] = self.ledger.entries.get(path, NOBODYS)
+        return []
+
     def _open_existing(self, path: bytes, seen: Seen, flags: int, exclusive: bool, by: int) -> list[Entry]:
         kind = stat.S_IFMT(seen.st_mode)
         if flags & (os.O_PATH | os.O_DIRECTORY) or exclusive or kind in (stat.S_IFDIR, stat.S_IFLNK):
@@ -119,7 +143,7 @@ class Files:
         elif kind != stat.S_IFREG:
             self.ledger.read(path, seen, by)  # a fifo, a device: whoever reads the span decides
         elif not flags & (os.O_ACCMODE | os.O_TRUNC):
-            if seen.st_mode & 0o004 or os.access(path, os.R_OK):
+            if seen.st_mode & _READABLE or os.access(path, os.R_OK):
                 self.ledger.read(path, seen, by)
             else:
                 self.ledger.state(path, seen, by)

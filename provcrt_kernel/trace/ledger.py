@@ -114,10 +114,11 @@ class Ledger:
             if self._quiet(path):
                 return None
             entry = self.entries[path] = Entry(path, seen)
-            if seen is not None and seen.st_nlink > 1 and stat.S_ISREG(seen.st_mode):
+            if seen is None:
+                if self._made and path.rpartition(b"/")[0] in self._made:
+                    entry.own = True
+            elif seen.st_nlink > 1 and stat.S_ISREG(seen.st_mode):
                 self._names.setdefault((seen.st_dev, seen.st_ino), {})[path] = None
-            if seen is None and self._made and path.rpartition(b"/")[0] in self._made:
-                entry.own = True
         entry.by |= by
         return entry
 

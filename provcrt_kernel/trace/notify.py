@@ -131,13 +131,14 @@ def receiver(listener: int, page: mmap.mmap) -> Callable[[], None]:
     would either copy it afterwards or hold the GIL while it waits.)
     """
     zeros, size = bytes(NOTICE.size), NOTICE.size
-    address = ctypes.addressof(ctypes.c_char.from_buffer(page))
     call = libc.ioctl
-    call.argtypes = (ctypes.c_int, ctypes.c_ulong, ctypes.c_void_p)
+    # converted once, not with each call
+    number, wish = ctypes.c_int(listener), ctypes.c_ulong(RECV)
+    address = ctypes.c_void_p(ctypes.addressof(ctypes.c_char.from_buffer(page)))
 
     def receive() -> None:
         page[:size] = zeros
-        if call(listener, RECV, address) < 0:
+        if call(number, wish, address) < 0:
             code = ctypes.get_errno()
             raise OSError(code, os.strerror(code))
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _DEEPEST = 40  # MAXSYMLINKS
 _DOTS = (b"", b".", b"..")
+_KIND = 0o170000  # S_IFMT
 
 
 class Quiet:
@@ -41,23 +42,27 @@ class Quiet:
                     prefixes.append(name + b"/")
         self._exact = frozenset(exact)
         self._prefixes = tuple(prefixes)
+        self._perhaps = (*self._prefixes, b"/dev/")
 
     def add(self, folder: str) -> None:
         """Drop accesses of a folder, and of what is below it, as well."""
         raw = os.fsencode(folder)
         self._exact |= {raw}
         self._prefixes += (raw + b"/",)
+        self._perhaps += (raw + b"/",)
 
     def __call__(self, path: bytes) -> bool:
         """Say whether accesses of a real path are dropped."""
-        if path.startswith(self._prefixes) or path in self._exact:
+        if path in self._exact:
+            return True
+        if path.startswith(self._perhaps) and (
+            path.startswith(self._prefixes) or not path.startswith(b"/dev/shm")
+        ):
             return True
         if b"/__pycache__" in path:
             rest = path.rpartition(b"/__pycache__")[2]
             if not rest or (rest.startswith(b"/") and b".pyc" in rest):
                 return True
-        if path.startswith(b"/dev/") and not path.startswith((b"/dev/shm/", b"/dev/shm")):
-            return True
         return b"/.ipynb_checkpoints" in path
 
 
@@ -146,7 +151,7 @@ class Resolver:
             return path, found, mark == self._through_proc
         path = parent + b"/" + name  # the common case, written out
         found = self._known(path) or look(path)
-        if found is not None and stat.S_ISLNK(found.st_mode):
+        if found is not None and found.st_mode & _KIND == stat.S_IFLNK:
             path, found = self._leaf(text, follow, tid, 0)
         return path, found, mark == self._through_proc
 
@@ -216,9 +221,12 @@ def _join(directory: bytes, target: bytes) -> bytes:
 def look(path: bytes) -> Seen | None:
     """Return what `os.lstat` says of a path; None where nothing is there."""
     try:
-        return Seen.of(os.lstat(path))
+        raw = os.lstat(path)
     except OSError:
         return None
+    return Seen(
+        raw.st_mode, raw.st_ino, raw.st_dev, raw.st_nlink, raw.st_size, raw.st_mtime_ns, raw.st_ctime_ns
+    )
 
 
 def _target(path: bytes) -> bytes:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-import tempfile
+from itertools import count
 from typing import NamedTuple
 
 import xxhash
@@ -19,6 +19,7 @@ from provcrt_kernel.store.digest import CHUNK
 _FICLONE = 0x40049409
 LARGEST = 256 << 20  # bytes of a file that is copied: a quarter of a second of the call that waits for it
 _SPARE = 8  # times its size must be free where it is copied to
+_count = count()
 
 
 class Preimage(NamedTuple):
@@ -41,7 +42,8 @@ def preserve(path: bytes, folder: bytes, largest: int = LARGEST) -> Preimage:
         size = os.fstat(source.fileno()).st_size
         try:
             os.makedirs(folder, mode=0o700, exist_ok=True)
-            descriptor, name = tempfile.mkstemp(dir=folder)
+            name = b"%s/%d-%d" % (folder, os.getpid(), next(_count))
+            descriptor = os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         except OSError as error:
             return Preimage(_copy(source.fileno(), -1)[0], None, f"no place to keep it: {error.strerror}")
         try:

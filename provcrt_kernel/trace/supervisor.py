@@ -10,6 +10,7 @@ one: each call below it is decoded for its spans, too.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import sys
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from provcrt_kernel.trace.watch import Notice, Open
 
 _KEPT: Sequence[Entry] = [Entry(b"", None)]  # stands for a call that is answered elsewhere
+_GARBAGE = 50_000  # objects that are made before garbage is looked for
 _SWITCH = 0.0002  # seconds that the receiving thread waits for another one of ours; Python's default is 5 ms
 
 
@@ -91,6 +93,8 @@ class Supervisor:
     def start(self) -> None:
         """Begin to watch who ends."""
         sys.setswitchinterval(_SWITCH)
+        gc.freeze()
+        gc.set_threshold(_GARBAGE)  # a span's entries are many, and none of them is garbage before its end
         self._vigil.start()
 
     def take_over(self, why: str) -> None:

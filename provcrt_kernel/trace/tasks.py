@@ -124,6 +124,13 @@ class Task:
 
     def text(self, address: int) -> bytes | None:
         """Return the NUL-terminated string at an address; None where there is none."""
+        try:
+            data = os.pread(self._mem, 256, address)  # the common case, written out
+        except OSError:
+            data = b""
+        end = data.find(0)
+        if end >= 0:
+            return data[:end]
         data = self.peek(address, 256)
         end = data.find(0)
         if end >= 0:

@@ -13,7 +13,6 @@ import os
 import shutil
 import signal
 import socket
-import tempfile
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import quote
 
@@ -290,6 +289,8 @@ def _why(mechanism: str, error: OSError) -> str:
 
 
 def _rundir() -> str:
+    import tempfile  # the supervisor does without it
+
     for parent in (os.environ.get("XDG_RUNTIME_DIR"), "/dev/shm", tempfile.gettempdir()):
         with contextlib.suppress(OSError):
             if parent and os.access(parent, os.W_OK | os.X_OK):

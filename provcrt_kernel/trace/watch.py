@@ -158,9 +158,9 @@ class Watch:
             if span is None or self.blind:
                 return _NOTHING
             flags = notice[detail] & mask if detail else fixed
-            by = task.by
-            key = (opens, flags, by & WHO, text)
-            known = span.files.seen.get(key)
+            files, by = span.files, task.by
+            key = (flags << 3 | (by & WHO) << 1 | opens, text)
+            known = files.seen.get(key)
             if known is not None:
                 if opens and known is not NOBODYS:
                     known.readers |= by
@@ -168,8 +168,8 @@ class Watch:
                         known.writers |= by
                 return _NOTHING
             if opens:
-                return span.files.open(text, flags, by, tid, key)
-            span.files.state(text, not flags, by, tid, key)
+                return files.open(text, flags, by, tid, key)
+            files.state(text, not flags, by, tid, key)
             return _NOTHING
 
         return handle
