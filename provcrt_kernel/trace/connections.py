@@ -92,15 +92,16 @@ def _connections() -> Iterator[tuple[Endpoint, int, tuple[int, ...]]]:
 
 
 def _row(data: bytes) -> tuple[Endpoint, int, tuple[int, ...]]:
-    family, _, _, _, _, port, _, raw, _, _, _, _, waiting, _, _, inode = _ROW.unpack_from(data)
+    family, _, _, _, _, port, _, raw, _, _, _, _, unread, unsent, _, inode = _ROW.unpack_from(data)
     inet = family == socket.AF_INET
     address = str(ipaddress.IPv4Address(raw[:4]) if inet else ipaddress.IPv6Address(raw))
-    traffic: tuple[int, ...] = (waiting,)
+    traffic: tuple[int, ...] = (unread, unsent)
     at = _ROW.size
     while at + 4 <= len(data):
         size, kind = struct.unpack_from("=HH", data, at)
         if kind == _INFO and size >= 4 + _BYTES_AT + _BYTES.size:
-            traffic += _BYTES.unpack_from(data, at + 4 + _BYTES_AT)
+            sent, received = _BYTES.unpack_from(data, at + 4 + _BYTES_AT)
+            traffic = (sent + unsent, received - unread)  # what was written and read, whatever is on its way
         at += max(size + 3 & ~3, 4)
     return Endpoint("inet" if inet else "inet6", address, int.from_bytes(port, "big"), False), inode, traffic
 
