@@ -385,10 +385,8 @@ class Engine:
             self.slots.set(name, state, live=True, maker=index)
         if outcome.error is not None:
             self._last_error = None
-        if record is not None:
-            self._remember(running.cell, record)
-            if record.volatile:
-                self.volatile.add(record.key)
+        if record is not None and record.volatile:
+            self.volatile.add(record.key)
         return Report(
             "executed",
             running.reason,
@@ -410,7 +408,9 @@ class Engine:
     ) -> tuple[Record | None, tuple[str, ...]]:
         try:
             with self.store.batch():
-                return self.recording.record(running, outcome, seen), ()
+                record = self.recording.record(running, outcome, seen)
+                self._remember(running.cell, record)
+                return record, ()
         except Refused as refused:
             # threads and hooks go on changing things behind the cells' backs
             self.suspected = str(refused) if refused.restless else self.suspected
