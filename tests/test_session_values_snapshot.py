@@ -30,6 +30,46 @@ def again(namespace, *names, **values):
     return load(bytes(kept.stream), [bytes(part) for part in kept.buffers], namespace)
 
 
+# --- what a subclass adds ------------------------------------------------------------------------------------
+
+
+def test_arrays_of_a_subclass_keep_their_attributes():
+    space = notebook(
+        """
+        import numpy as np
+        class Labelled(np.ndarray):
+            def __new__(cls, data, unit):
+                made = np.asarray(data).view(cls)
+                made.unit = unit
+                return made
+            def __array_finalize__(self, obj):
+                self.unit = getattr(obj, "unit", "none")
+        lengths = Labelled([[1.0, 2.0], [3.0, 4.0]], "metres").T
+        lengths.history = [lengths]
+        """
+    )
+    back = again(space, "lengths")["lengths"]
+    assert type(back).__name__ == "Labelled"
+    assert back.unit == "metres"
+    assert back.history[0] is back
+    assert back.tolist() == [[1.0, 3.0], [2.0, 4.0]]
+    assert (back * 2).unit == "metres"
+
+
+def test_what_a_reducer_forgets_is_not_kept():
+    space = notebook(
+        """
+        import datetime
+        class Day(datetime.date): pass
+        day = Day(2024, 5, 1)
+        day.note = "may day"
+        """
+    )
+    kept = dump({"day": space["day"]}, space)
+    assert needs_check(kept)
+    assert not faithful({"day": space["day"]}, kept, space)
+
+
 # --- functions -------------------------------------------------------------------------------------------
 
 

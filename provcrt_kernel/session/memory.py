@@ -177,6 +177,28 @@ def reduce_alone(array: Any) -> Any:
     return own_array, (data, dtype, array.shape, order, flags.writeable)
 
 
+def reduce_with_attributes(array: Any, attributes: dict[str, Any]) -> Any:
+    """How a stream keeps an array of a subclass that leaves pickling to NumPy, which forgets what else it holds.
+
+    Parameters
+    ----------
+    array : numpy.ndarray
+        Of a subclass without a reducer of its own.
+    attributes : dict
+        Its ``__dict__``.
+    """
+    rebuild, arguments, content = array.__reduce__()
+    return rebuild, arguments, (content, attributes), None, None, fill_with_attributes
+
+
+def fill_with_attributes(array: Any, state: tuple[Any, dict[str, Any]]) -> None:
+    """Called by a stream: the elements of an array and its attributes, whatever its class gave it meanwhile."""
+    content, attributes = state
+    sys.modules["numpy"].ndarray.__setstate__(array, content)
+    array.__dict__.clear()
+    array.__dict__.update(attributes)
+
+
 def own_array(data: Any, dtype: Any, shape: tuple[int, ...], order: str, writeable: bool) -> Any:
     """Called by a stream: an array that owns its memory, with the layout and the flag it had.
 

@@ -24,8 +24,8 @@ from .closed import closed, described
 from .fingerprint import fingerprint
 from .frames import copies_on_write
 from .homes import class_home, function_home, mro_of
-from .memory import IN_BAND, Places, reduce_alone
-from .objects import constant_of
+from .memory import IN_BAND, Places, reduce_alone, reduce_with_attributes
+from .objects import constant_of, instance_dict, slots
 from .opaque import DRAWN, full_name, opaque_reason
 from .refusals import Unstorable
 from .suspects import finalizes, suspect, suspect_class
@@ -304,10 +304,20 @@ def _refuse(reason: str) -> Callable[[SessionPickler, Any], Any]:
 
 
 def _array_kind(pickler: SessionPickler, value: Any) -> Any:
-    if type(value) is not sys.modules["numpy"].ndarray:
-        pickler.places.foreign(value)
-        return _otherwise(pickler, value)
-    return pickler.array(value)
+    plain = sys.modules["numpy"].ndarray
+    kind = type(value)
+    if kind is plain:
+        return pickler.array(value)
+    pickler.places.foreign(value)
+    if all(
+        getattr(kind, hook) == getattr(plain, hook)
+        for hook in ("__reduce__", "__reduce_ex__", "__setstate__")
+    ):
+        if slots(value):
+            raise Unstorable.kind(f"{full_name(kind)}, an array with slots,")
+        if attributes := instance_dict(value):
+            return reduce_with_attributes(value, attributes)
+    return _otherwise(pickler, value)
 
 
 def _module(pickler: SessionPickler, value: ModuleType) -> Any:

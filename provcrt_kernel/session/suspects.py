@@ -7,6 +7,7 @@ is read.
 
 from __future__ import annotations
 
+import collections
 import copyreg
 import enum
 from types import FunctionType
@@ -28,6 +29,10 @@ _PICKLING = (
 _REBUILDING = ("__init__", "__setitem__", "__iter__", "append", "extend", "add", "update", "items")
 _WRITTEN_IN_C = frozenset({type(object.__init__), type(str.join), type(len)})
 _BUILT_IN = frozenset({list, dict, set, frozenset, bytearray, BaseException})
+#: Bases whose own reducers keep what an instance of a subclass holds besides.
+_COMPLETE = frozenset(
+    {object, set, frozenset, bytearray, BaseException, collections.deque, collections.OrderedDict}
+)
 
 
 def suspect(kind: type) -> str | None:
@@ -50,7 +55,15 @@ def suspect(kind: type) -> str | None:
         ):
             return full_name(kind)
     reducer = copyreg.dispatch_table.get(kind)
-    return full_name(kind) if _ours(reducer) else None
+    return full_name(kind) if _ours(reducer) or _forgets(kind) else None
+
+
+def _forgets(kind: type) -> bool:
+    """Whether a class adds to one whose reducer may know nothing of it: a `datetime` with attributes loses them."""
+    base = next(
+        (b for b in mro_of(kind) if not {"__reduce__", "__reduce_ex__"}.isdisjoint(dict_of(b))), object
+    )
+    return base not in _COMPLETE and class_home(kind) in ("notebook", "local") and base is not kind
 
 
 def finalizes(kind: type) -> bool:
