@@ -350,10 +350,12 @@ class ProvcrtKernel(IPythonKernel):  # type: ignore[misc]
             if wish(code).apart and code.strip() and not expressions:
                 return dict(await run())
             source = read_source(text, self._transform, context=CONTEXT) if text.strip() else Source(text, "")
-            if source.earlier or source.wildcard or any(n.startswith("_") for n in names_in(text)):
-                self.results.bring(engine)
             names = set(names_in(text)) | source.reads if not source.wildcard else set(engine.slots.names())
-            engine.ensure(names)
+            try:
+                engine.ensure(names)
+            finally:
+                if source.earlier or source.wildcard or any(n.startswith("_") for n in names_in(text)):
+                    self.results.bring(engine)
         except KeyboardInterrupt:
             return self._interrupted()
         except Exception as error:

@@ -120,7 +120,7 @@ class Engine:
         self.imports = Imports()
         self.modules = Modules(store, beside.installed if beside else read_index)
         self.ambience = Ambience(self.slots)
-        self.lookup = Lookup(store, self.slots, self.files, self._maker_count)
+        self.lookup = Lookup(store, self.slots, self.files, self._maker_count, self.history.rootless)
         self.pace = Pace()
         self.world = World(self.files, self.history)
         self.recompute = Recompute(self.slots, self.history, self.world, self.ambience, namespace, run, quiet)
@@ -145,7 +145,7 @@ class Engine:
             thrifty,
         )
         self.observer = Observer(tools)
-        self.recording = Recording(tools)
+        self.recording = Recording(tools, self.history.rootless)
         #: What the reader has to act on; and what only cost time.
         self.notices: list[str] = []
         self.remarks: list[str] = []

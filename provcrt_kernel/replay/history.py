@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from provcrt_kernel.replay.record import Record
-from provcrt_kernel.session.slots import State
+from provcrt_kernel.session.slots import ABSENT, State, ambient
 
 
 @dataclass(slots=True)
@@ -48,10 +48,14 @@ class History:
 
     executions: list[Execution] = field(default_factory=list)
     _makers: dict[tuple[str, str], list[int]] = field(default_factory=dict)
+    #: Those that can be run again from what is stored and recorded, whatever becomes of live values.
+    _rooted: set[int] = field(default_factory=set)
 
     def add(self, execution: Execution) -> int:
         """Append one; returns its index."""
         index = len(self.executions)
+        if execution.record is not None and self.rootless(execution.record.reads) is None:
+            self._rooted.add(index)
         self.executions.append(execution)
         for name, state in execution.record.writes.items() if execution.record is not None else ():
             self._makers.setdefault((name, state.version), []).append(index)
@@ -59,7 +63,8 @@ class History:
 
     def copy(self) -> History:
         """Another history of the same executions."""
-        return History(list(self.executions), {key: list(made) for key, made in self._makers.items()})
+        makers = {key: list(made) for key, made in self._makers.items()}
+        return History(list(self.executions), makers, set(self._rooted))
 
     def __getitem__(self, index: int) -> Execution:
         return self.executions[index]
@@ -82,3 +87,19 @@ class History:
         index = self.maker(name, version, before)
         record = None if index is None else self.executions[index].record
         return None if record is None else record.writes[name]
+
+    def rootless(self, reads: Mapping[str, str]) -> str | None:
+        """One of the slots with these versions that nothing brings back once its live value is gone; None if there is none.
+
+        Its value comes from an execution that was not recorded, or was made of such a value and is not stored.
+        """
+        for name, version in reads.items():
+            if version == ABSENT or ambient(name):
+                continue
+            index = self.maker(name, version)
+            if index is None:
+                return name
+            made = self.executions[index].record
+            if index not in self._rooted and made is not None and made.writes[name].kept is None:
+                return name
+        return None

@@ -31,6 +31,8 @@ class Lookup:
     ----------
     maker
         The execution count of the cell that made a slot's state, for reasons.
+    rootless
+        Tells which of the slots that a record read nothing could bring back.
     environ
         The environment variables.
     left
@@ -41,6 +43,7 @@ class Lookup:
     slots: Slots
     files: Files
     maker: Callable[[str], int | None]
+    rootless: Callable[[Mapping[str, str]], str | None]
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
     left: Mapping[str, FileOutput] = field(default_factory=dict)
 
@@ -78,13 +81,22 @@ class Lookup:
                 continue
             reason = self.differs(record)
             if reason is None:
-                reason = _must_run(record)
+                reason = _must_run(record) or self._would_lose(record)
                 return Decision(None, reason) if reason else Decision(record, "unchanged")
             if first is None or record.cell == cell:
                 first = reason
         if first is not None:
             return Decision(None, first)
         return Decision(None, "never run here" if self.last_key(cell) is None else "source changed")
+
+    def _would_lose(self, record: Record) -> str | None:
+        """Why a record that holds cannot stand for its cell: what it left could never be had again."""
+        unkept = next((n for n, s in record.writes.items() if s.kept is None and not ambient(n)), None)
+        lost = None if unkept is None else self.rootless(record.reads)
+        return (
+            lost
+            and f"{unkept} is not stored, and {lost}, which it is made of, comes from a cell that could not be recorded"
+        )
 
     def candidates(self, key: str) -> Iterator[Record]:
         """Yield the records under a source key, newest first."""

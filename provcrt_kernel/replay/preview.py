@@ -101,7 +101,14 @@ class _Preview:
         self._anew: dict[str, str] = {}
         self._volatile = set(engine.volatile)
         self._lookup = _Ahead(
-            engine.store, self._slots, engine.files, self._maker, self._environ, self._left, self._anew
+            engine.store,
+            self._slots,
+            engine.files,
+            self._maker,
+            _recorded,
+            self._environ,
+            self._left,
+            self._anew,
         )
         world = World(engine.files, self._history)
         again = Recompute(
@@ -218,6 +225,10 @@ class _Preview:
     def _maker(self, name: str) -> int | None:
         slot = self._slots.get(name)
         return self._history.count(slot.maker) if slot else None
+
+
+def _recorded(reads: Mapping[str, str]) -> None:
+    """What is computed anew will be recorded, as far as anybody knows."""
 
 
 def _without(record: Record, anew: Mapping[str, str]) -> Record:

@@ -7,7 +7,7 @@ import re
 import sys
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
 
@@ -69,10 +69,17 @@ class Refused(Exception):
 
 
 class Recording:
-    """Makes the records of cells that were observed."""
+    """Makes the records of cells that were observed.
 
-    def __init__(self, tools: Instruments) -> None:
+    Parameters
+    ----------
+    rootless
+        Tells which of the slots that a cell read nothing could bring back: what is made of it is kept, whatever that takes.
+    """
+
+    def __init__(self, tools: Instruments, rootless: Callable[[Mapping[str, str]], str | None]) -> None:
         self._tools = tools
+        self._rootless = rootless
 
     def record(self, running: Running, outcome: Outcome, seen: Seen) -> Record:
         """Keep what the cell left, and store its record.
@@ -92,7 +99,9 @@ class Recording:
         if inputs.problems or lost:
             raise Refused((inputs.problems + lost)[0])
         needed: set[str] = {m.kept for m in outcome.shown if m.kept}
-        kept = self._keep(seen.change, seen.seconds, needed, must=bool(seen.volatile))
+        reads = self._reads(running, outcome, seen)
+        must = bool(seen.volatile) or self._rootless(reads) is not None
+        kept = self._keep(seen.change, seen.seconds, needed, must=must)
         if seen.volatile and seen.pinned:
             raise Refused(f"it uses {seen.volatile[0]}, and {seen.pinned[0]}")
         unkept = [n for n, s in kept.items() if s.kept is None]
@@ -111,7 +120,7 @@ class Recording:
             text=source.text,
             created=time.time(),
             seconds=seen.seconds,
-            reads=self._reads(running, outcome, seen),
+            reads=reads,
             everything=seen.everything,
             shares=self._shares(running, seen.change),
             kin={n: made for n in in_place if (made := tools.slots.kin([n]))},

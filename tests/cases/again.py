@@ -237,3 +237,26 @@ print(next(g))
     skip="make",
     telling=True,
 )
+
+case(
+    "what a cell that could not be recorded made is changed by cells that could",
+    11,
+    """
+# %% make
+space = {}
+exec('def f(v): return v + 1', space)
+box = [space['f']]
+# %% mark
+import time
+box.append(int(time.time() * 0))
+# %% grow
+box.append(2)
+print(len(box))
+# %% use
+print(box[0](len(box)))
+""",
+    sets(use="print(box[0](len(box)) * 2)"),
+    "box[1:]; box[0](1)",
+    rerun="mark grow use",
+    telling=True,
+)
