@@ -482,6 +482,13 @@ CASES = {
         "assert any(f.__name__ == 'flush_figures' for f in get_ipython().events.callbacks['post_execute'])",
         setup="import matplotlib",
     ),
+    "format asked for before there is a backend": Case(
+        "matplotlib inline",
+        "%config InlineBackend.figure_format = 'svg'",
+        "import matplotlib.pyplot; get_ipython().run_line_magic('matplotlib', 'inline')\n"
+        "from matplotlib.figure import Figure\n"
+        "data, _ = get_ipython().display_formatter.format(Figure().subplots().figure); assert set(data) == {'text/plain', 'image/svg+xml'}",
+    ),
     "formats by function": Case(
         "matplotlib inline",
         "set_matplotlib_formats('retina', 'pdf', dpi=50)",

@@ -214,3 +214,60 @@ get_ipython().display_formatter.formatters['text/plain'].for_type(int, shown);
     "",
     rerun="b",
 )
+
+case(
+    "a hook that draws figures is no input of a cell that draws none",
+    19,
+    """
+# %% a
+import matplotlib.pyplot as plt
+# %% table
+rows = [len(word) for word in "a hook draws figures after each cell".split()]
+print(rows)
+# %% plot
+plt.plot([3, 1, 2])
+plt.show()
+""",
+    same,
+    "rows; len(get_ipython().events.callbacks['post_execute'])",
+    order="a plot table",
+    skip="a table",
+    telling=True,
+)
+case(
+    "the format of plots is asked for before there are any",
+    9,
+    """
+# %% a
+%config InlineBackend.figure_format = "svg"
+from matplotlib import rcParams
+rcParams["font.size"] = 20
+# %% b
+import matplotlib.pyplot as plt
+# %% c
+plt.plot([1, 2]);
+""",
+    sets(c="plt.plot([1, 3]);"),
+    "plt.rcParams['font.size']",
+    rerun="c",
+    skip="a b",
+    telling=True,
+)
+case(
+    "the format of plots is asked for, and what makes the first of them is edited",
+    9,
+    """
+# %% a
+%config InlineBackend.figure_format = "svg"
+from matplotlib import rcParams
+# %% b
+import matplotlib.pyplot as plt
+x = 1
+# %% c
+plt.plot([1, 2]);
+""",
+    sets(b="import matplotlib.pyplot as plt; plt.plot([2, 1])", c="plt.plot([1, 3]);"),
+    rerun="b c",
+    skip="a",
+    telling=True,
+)

@@ -279,7 +279,8 @@ def _read_events() -> object | None:
 
 
 def _inline_hook(hook: object) -> bool:
-    return getattr(hook, "__module__", None) == "matplotlib_inline.backend_inline"
+    """Whether a hook shows or draws figures: it matters to who can reach matplotlib, and is part of a slot of matplotlib's."""
+    return getattr(hook, "__module__", None) in ("matplotlib_inline.backend_inline", "matplotlib.pyplot")
 
 
 def _write_events(value: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
+from collections.abc import Mapping
 from typing import Any
 
 from .adapter import Builtin
@@ -116,15 +117,20 @@ def _write_colormaps(value: Any) -> None:
 # -- the inline backend ----------------------------------------------------------------------------
 
 _INLINE_DEFAULTS = {"formats": ["png"], "print": {"bbox_inches": "tight"}, "close": True, "rc": {}}
+_TRAITS = {"print": "print_figure_kwargs", "close": "close_figures", "rc": "rc"}
 _FLUSH = "flush_figures"
+_DRAW = "_draw_all_if_interactive"
 
 
 def _read_inline() -> object | None:
     shell = current_shell()
-    if shell is None or not ("matplotlib" in sys.modules or "matplotlib_inline.config" in sys.modules):
+    if shell is None:
         return None
-    config: Any = sys.modules.get("matplotlib_inline.config")
-    backend = None if config is None else config.InlineBackend._instance
+    asked = shell.config.get("InlineBackend")
+    if not (asked or "matplotlib" in sys.modules or "matplotlib_inline.config" in sys.modules):
+        return None
+    module: Any = sys.modules.get("matplotlib_inline.config")
+    backend = None if module is None else module.InlineBackend._instance
     figure = getattr(sys.modules.get("matplotlib.figure"), "Figure", None)
     printers: dict[str, object] = {}
     for name, formatter in formatters(shell).items():
@@ -132,13 +138,27 @@ def _read_inline() -> object | None:
         if printer is not None:
             printers[name] = reference(printer)
     return {
-        # An InlineBackend that nobody has made yet has its defaults.
-        "config": _INLINE_DEFAULTS if backend is None else _inline(backend),
+        "config": _inline(backend) if backend is not None else _inline_to_be(asked or {}),
+        # noted down by ``%config`` for when it is made
+        "asked": plain(dict(asked)) if backend is None and asked else None,
         "printers": printers,
-        "flush": any(
-            getattr(hook, "__name__", "") == _FLUSH for hook in shell.events.callbacks["post_execute"]
-        ),
+        "flush": _hooked(shell, _FLUSH),
+        "draw": _hooked(shell, _DRAW),
     }
+
+
+def _hooked(shell: Any, name: str) -> bool:
+    return any(getattr(hook, "__name__", "") == name for hook in shell.events.callbacks["post_execute"])
+
+
+def _inline_to_be(asked: Mapping[str, Any]) -> object:
+    """What an InlineBackend that nobody has made yet will be, by what is `asked` of it; making one would import pyplot."""
+    found: dict[str, object] = {key: plain(asked[name]) for key, name in _TRAITS.items() if name in asked}
+    if "figure_formats" in asked:
+        found["formats"] = sorted(asked["figure_formats"])
+    if asked.get("figure_format"):
+        found["formats"] = [plain(asked["figure_format"])]
+    return {**_INLINE_DEFAULTS, **found}
 
 
 def _inline(backend: Any) -> object:
@@ -154,9 +174,15 @@ def _write_inline(value: Any) -> None:
     now: Any = _read_inline()
     if now == value:
         return
+    shell = current_shell()
+    if value["asked"]:
+        from traitlets.config import Config
+
+        shell.update_config(Config({"InlineBackend": unplain(value["asked"])}))
+    if not (value["printers"] or value["flush"] or "matplotlib_inline.config" in sys.modules):
+        return  # to import it is to set it up
     from matplotlib_inline.config import InlineBackend
 
-    shell = current_shell()
     if value["printers"] or value["flush"]:
         # Its first import sets the shell up, over what is restored here: so it comes first.
         from matplotlib_inline import backend_inline
@@ -181,6 +207,15 @@ def _write_inline(value: Any) -> None:
     if now["flush"] and not value["flush"]:
         callbacks = shell.events.callbacks["post_execute"]
         callbacks[:] = [hook for hook in callbacks if getattr(hook, "__name__", "") != _FLUSH]
+    inline: Any = sys.modules.get("matplotlib_inline.backend_inline")
+    if inline is not None and not value["printers"] and not value["flush"]:
+        # what sets it up next shall choose the formats, too
+        vars(inline.configure_inline_support).pop("current_backend", None)
+    if now["draw"] != value["draw"]:
+        import matplotlib.pyplot
+
+        pyplot: Any = matplotlib.pyplot
+        (pyplot.install_repl_displayhook if value["draw"] else pyplot.uninstall_repl_displayhook)()
 
 
 # -- plotly -----------------------------------------------------------------------------------------
