@@ -27,6 +27,7 @@ from provcrt_kernel.provenance.packages import is_library
 from provcrt_kernel.replay import looker
 from provcrt_kernel.replay.looker import Looker
 from provcrt_kernel.replay.record import FileInput, FileOutput, Record
+from provcrt_kernel.replay.resolved import Names, resolve, short
 from provcrt_kernel.session.audit import Audit
 from provcrt_kernel.store import Store, StoreError
 from provcrt_kernel.store.digest import digest, digest_file
@@ -102,7 +103,7 @@ class Files:
         self._store = store
         self._looker = beside
         self._digests: dict[str, tuple[tuple[int, ...], str]] = {}
-        self._modules: dict[str, tuple[int, frozenset[str]]] = {}
+        self._names = Names()
 
     def content(self, path: str) -> str:
         """Digest of a file's content now.
@@ -182,7 +183,7 @@ class Files:
         paths = _without_own(paths)
         looks = [(path, *look) for path, look in sorted(library.items())]
         blob = self._store.put(msgspec.msgpack.encode(looks)) if looks else None
-        return Inputs(tuple(paths), blob, _resolve(audit.imported), tuple(problems), tuple(kept))
+        return Inputs(tuple(paths), blob, resolve(audit.imported), tuple(problems), tuple(kept))
 
     def _keep_before(self, file: str) -> Iterator[str]:
         """Yield the blob of what a file held before the cell changed it, unless it cannot be had any more."""
@@ -282,45 +283,45 @@ class Files:
             reason = _unlike(known, left[known.path]) if known.path in left else self._differs(known, left)
             if reason:
                 return reason
-        return self._library_differs(record.library) or self._names_differ(record.resolved)
+        return self._library_differs(record.library) or self._names.differ(record.resolved or {})
 
     def _differs(self, known: FileInput, left: Mapping[str, FileOutput]) -> str | None:
         path = known.path
         try:
             status = os.lstat(path)
         except (FileNotFoundError, NotADirectoryError):
-            return None if known.kind == "absent" else f"{_short(path)} is gone"
+            return None if known.kind == "absent" else f"{short(path)} is gone"
         except OSError as error:
             if error.errno == errno.ENAMETOOLONG and known.kind == "absent":
                 return None  # text that a library took for the name of a file, perhaps
-            return f"{_short(path)} cannot be looked at: {error.strerror}"
+            return f"{short(path)} cannot be looked at: {error.strerror}"
         if known.kind == "absent":
-            return None if known.tolerant and stat.S_ISDIR(status.st_mode) else f"{_short(path)} is there now"
+            return None if known.tolerant and stat.S_ISDIR(status.st_mode) else f"{short(path)} is there now"
         kind = _kind(status.st_mode)
         if kind != known.kind:
-            return f"{_short(path)} is a {kind} now"
+            return f"{short(path)} is a {kind} now"
         if known.mode is not None and stat.S_IMODE(status.st_mode) != known.mode:
-            return f"{_short(path)} has other permissions"
+            return f"{short(path)} has other permissions"
         try:
             if known.kind == "link":
-                return None if os.readlink(path) == known.content else f"{_short(path)} points elsewhere"
+                return None if os.readlink(path) == known.content else f"{short(path)} points elsewhere"
             if known.listing is not None:
                 return (
                     None
                     if _listing(path, known.without, distributions=known.distributions, left=left)
                     == known.listing
-                    else f"the names in {_short(path)} changed"
+                    else f"the names in {short(path)} changed"
                 )
             if known.content is not None:
                 if known.size is not None and status.st_size != known.size:
-                    return f"{_short(path)} changed"
-                return None if self.content(path) == known.content else f"{_short(path)} changed"
+                    return f"{short(path)} changed"
+                return None if self.content(path) == known.content else f"{short(path)} changed"
         except OSError as error:
-            return f"{_short(path)} cannot be read: {error.strerror}"
+            return f"{short(path)} cannot be read: {error.strerror}"
         if known.size is not None and status.st_size != known.size:
-            return f"{_short(path)} changed"
+            return f"{short(path)} changed"
         if known.mtime_ns is not None and status.st_mtime_ns != known.mtime_ns:
-            return f"{_short(path)} has another time"
+            return f"{short(path)} has another time"
         return None
 
     def _library_differs(self, blob: str | None) -> str | None:
@@ -332,31 +333,6 @@ class Files:
         if self._looker is not None:
             return self._looker.differs(data)
         return looker.differs(msgspec.msgpack.decode(data, type=list[looker.Look]))
-
-    def _names_differ(self, resolved: dict[str, str]) -> str | None:
-        if not resolved:
-            return None
-        names = set(resolved)
-        for folder in sys.path:
-            place = _real(folder)
-            if is_library(place + "/") and "" not in resolved.values():
-                continue
-            for name in self._importable(place) & names:
-                if resolved[name] != place and (not resolved[name] or _before(place, resolved[name])):
-                    return f"module {name} is found in {_short(place)} now"
-        return None
-
-    def _importable(self, folder: str) -> frozenset[str]:
-        try:
-            when = os.stat(folder).st_mtime_ns
-            known = self._modules.get(folder)
-            if known and known[0] == when:
-                return known[1]
-            names = frozenset(_module_names(folder))
-        except OSError:
-            return frozenset()
-        self._modules[folder] = (when, names)
-        return names
 
     def put_back(self, outputs: Iterable[FileOutput]) -> list[str]:
         """Make paths be what a cell left behind, where they are not; returns those that could not be."""
@@ -436,7 +412,7 @@ def unrepeatable(record: Record) -> str | None:
 
 def _unlike(known: FileInput, left: FileOutput) -> str | None:
     """Why a path will not be what a cell found there, once another has left it so."""
-    path = _short(known.path)
+    path = short(known.path)
     if known.kind != left.kind:
         tolerated = known.kind == "absent" and known.tolerant and left.kind == "dir"
         return None if tolerated else f"{path} is gone" if left.kind == "absent" else f"{path} is there now"
@@ -446,27 +422,6 @@ def _unlike(known: FileInput, left: FileOutput) -> str | None:
         return f"{path} has other permissions"
     same = known.content == left.content if known.content is not None else known.size in (None, left.size)
     return None if same else f"{path} changed"
-
-
-def _short(path: str) -> str:
-    relative = os.path.relpath(path)
-    return path if relative.startswith("..") else relative
-
-
-def _real(folder: str) -> str:
-    """`os.path.realpath` of a folder to import from; one of the library stays where it is while the process lives."""
-    return _real_library(folder) if is_library(f"{folder}/") else os.path.realpath(folder or ".")
-
-
-@functools.cache
-def _real_library(folder: str) -> str:
-    return os.path.realpath(folder)
-
-
-def _before(place: str, other: str) -> bool:
-    """Whether `place` is searched earlier than `other`."""
-    order = [_real(f) for f in sys.path]
-    return other not in order or order.index(place) < order.index(other)
 
 
 def _kind(mode: int) -> str:
@@ -506,27 +461,3 @@ def _listing_time(access: Access, audit: Audit) -> int:
         return os.stat(access.path).st_mtime_ns
     except OSError:
         return 0
-
-
-def _module_names(folder: str) -> Iterable[str]:
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            stem, dot, rest = entry.name.partition(".")
-            if (dot and (rest == "py" or rest.endswith("so"))) or (
-                not dot and entry.is_dir() and os.path.exists(f"{entry.path}/__init__.py")
-            ):
-                yield stem
-
-
-def _resolve(names: Iterable[str]) -> dict[str, str]:
-    """In which folder each imported top-level name was found; empty for one that was not."""
-    found: dict[str, str] = {}
-    for name in names:
-        module = sys.modules.get(name)
-        spec = getattr(module, "__spec__", None)
-        if module is None:
-            found[name] = ""
-        elif spec is not None and spec.origin and os.path.isabs(spec.origin):
-            folder = os.path.dirname(spec.origin)
-            found[name] = _real(os.path.dirname(folder) if spec.submodule_search_locations else folder)
-    return found
