@@ -25,6 +25,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from provcrt_kernel.provenance.packages import read_index
+from provcrt_kernel.replay.bytecode import forget_stale
 from provcrt_kernel.replay.cell import Left, Outcome, Running, Seen, packages_of, reach
 from provcrt_kernel.replay.files import Files
 from provcrt_kernel.replay.history import Execution, History
@@ -343,6 +344,10 @@ class Engine:
         self, source: Source, cell: str, count: int | None, reason: str, recomputed: tuple[int, ...] = ()
     ) -> None:
         """A cell starts to run: note what it can see."""
+        for key in dict.fromkeys((source.key, self.lookup.last_key(cell))):
+            for record in self.lookup.candidates(key) if key else ():
+                if record.processes:
+                    forget_stale(self.files, record)
         self._running = self.observer.begin(
             source, cell, count, reason, recomputed, self._lineage(), self._left
         )

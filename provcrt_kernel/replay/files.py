@@ -29,9 +29,10 @@ from provcrt_kernel.replay.looker import Looker
 from provcrt_kernel.replay.record import FileInput, FileOutput, Record
 from provcrt_kernel.replay.resolved import Names, resolve, short
 from provcrt_kernel.session.audit import Audit
+from provcrt_kernel.session.importing import Imports
 from provcrt_kernel.store import Store, StoreError
 from provcrt_kernel.store.digest import digest, digest_file
-from provcrt_kernel.trace import Access, Span
+from provcrt_kernel.trace import UNSEEN, Access, Span
 
 #: A file younger than this when it was hashed may change again without its times changing.
 _GRAIN_NS = 2_000_000_000
@@ -134,20 +135,18 @@ class Files:
                     self._store.note(note, f"{','.join(map(str, identity))} {content}".encode())
         return content
 
-    def inputs(
-        self, span: Span, audit: Audit, imports: Mapping[str, os.stat_result | None], *, times: bool
-    ) -> Inputs:
+    def inputs(self, span: Span, audit: Audit, imports: Imports, *, times: bool) -> Inputs:
         """What the span looked at.
 
         Parameters
         ----------
         imports
-            What the import system looked at unseen, as `Imports.looks`.
+            What the import system looked at unseen, and for.
         times
             Whether the cell's own code may read file times.
         """
         paths: list[FileInput] = []
-        library = {path: _look(found) for path, found in imports.items()}
+        library = {path: _look(found) for path, found in imports.looks.items()}
         problems: list[str] = []
         kept: list[str] = []
         for access in span.accesses:
@@ -183,7 +182,8 @@ class Files:
         paths = _without_own(paths)
         looks = [(path, *look) for path, look in sorted(library.items())]
         blob = self._store.put(msgspec.msgpack.encode(looks)) if looks else None
-        return Inputs(tuple(paths), blob, resolve(audit.imported), tuple(problems), tuple(kept))
+        names = resolve({**dict.fromkeys(audit.imported), **imports.sought})
+        return Inputs(tuple(paths), blob, names, tuple(problems), tuple(kept))
 
     def _keep_before(self, file: str) -> Iterator[str]:
         """Yield the blob of what a file held before the cell changed it, unless it cannot be had any more."""
@@ -441,7 +441,7 @@ def _listing(
     for output in left.values():
         if os.path.dirname(output.path) == path:
             (found.discard if output.kind == "absent" else found.add)(os.path.basename(output.path))
-    names = {os.fsencode(n) for n in found} - {os.fsencode(n) for n in without}
+    names = {os.fsencode(n) for n in found} - {os.fsencode(n) for n in without} - UNSEEN
     if distributions:
         names = {n for n in names if n.lower().endswith(_DISTRIBUTIONS)}
     return digest(b"\0".join(sorted(names)))

@@ -94,7 +94,7 @@ class Recording:
         tools, source = self._tools, running.source
         self._refuse(running, outcome, seen)
         times = bool(source.attributes & _FILE_TIMES)
-        inputs = tools.files.inputs(seen.span, tools.audit, tools.imports.looks, times=times)
+        inputs = tools.files.inputs(seen.span, tools.audit, tools.imports, times=times)
         outputs, lost = tools.files.outputs(seen.span)
         if inputs.problems or lost:
             raise Refused((inputs.problems + lost)[0])

@@ -46,17 +46,23 @@ class Names:
         return names
 
 
-def resolve(names: Iterable[str]) -> dict[str, str]:
-    """In which folder each imported top-level name was found; empty for one that was not."""
+def resolve(names: Mapping[str, str | None]) -> dict[str, str]:
+    """In which folder each top-level name was found; empty for one that was not.
+
+    Parameters
+    ----------
+    names
+        Name → the folder of what was looked for and is not loaded, if there was one.
+    """
     found: dict[str, str] = {}
-    for name in names:
+    for name, folder in names.items():
         module = sys.modules.get(name)
         spec = getattr(module, "__spec__", None)
         if module is None:
-            found[name] = ""
+            found[name] = _real(folder) if folder else ""
         elif spec is not None and spec.origin and os.path.isabs(spec.origin):
-            folder = os.path.dirname(spec.origin)
-            found[name] = _real(os.path.dirname(folder) if spec.submodule_search_locations else folder)
+            place = os.path.dirname(spec.origin)
+            found[name] = _real(os.path.dirname(place) if spec.submodule_search_locations else place)
     return found
 
 

@@ -24,7 +24,7 @@ from .homes import bases_of, class_home, dict_of, function_home, home_of, module
 from .opaque import full_name
 from .walk import Walker, handles
 
-_SKIPPED = frozenset(
+SKIPPED = frozenset(
     (
         *("__dict__", "__weakref__", "__slotnames__", "__module__", "__qualname__", "__firstlineno__"),
         *("__static_attributes__", "_abc_impl", "__annotations_cache__", "_value2member_map_"),
@@ -213,12 +213,12 @@ def _class(walker: Walker, cls: type) -> None:
     for base in bases:
         class_token(walker, base)
     attributes = dict_of(cls)
-    names = sorted(name for name in attributes if type(name) is str and name not in _SKIPPED)
+    names = sorted(name for name in attributes if type(name) is str and name not in SKIPPED)
     if (
         type(cls) is type and bases[0] is not tuple
     ):  # whoever asks for a class's attributes gets them in their order
         names = [n for n in names if n.startswith("__") or type(attributes[n]) is MemberDescriptorType]
-        names += [n for n in attributes if type(n) is str and n not in names and n not in _SKIPPED]
+        names += [n for n in attributes if type(n) is str and n not in names and n not in SKIPPED]
     walker.token(b"k", *names)
     walker.real(attributes[name] for name in names)
     if "_abc_impl" in attributes:

@@ -4,6 +4,9 @@ To import pandas is to look at two thousand paths; each look is a trapped call. 
 `importlib._bootstrap_external`, of which one was made separate by CPython "to make it easier to override in
 experiments". For paths of installed packages they are asked through the tracer's page, and kept in `Imports.looks`;
 every other path is asked as always, and traced. A forked child goes back to that at once.
+
+Byte code of modules beside the notebook is known by the content of its source: Python goes by size and time, and an edit may
+leave both as they were.
 """
 
 from __future__ import annotations
@@ -11,11 +14,12 @@ from __future__ import annotations
 import importlib.machinery
 import os
 import stat
+import zlib
 from collections.abc import Callable
 from importlib import _bootstrap_external
 from typing import Any
 
-from provcrt_kernel.provenance.packages import library_folders
+from provcrt_kernel.provenance.packages import is_library, library_folders
 from provcrt_kernel.trace.page import Page
 
 _system: Any = _bootstrap_external
@@ -29,17 +33,23 @@ class Imports:
     ----------
     looks
         What was there, by path; None where nothing was. Byte code is left out: its source stands for it.
+    sought
+        Top-level modules that were looked for, and the folder of what was found; empty where nothing was.
     """
 
     def __init__(self) -> None:
         self.looks: dict[str, os.stat_result | None] = {}
+        self.sought: dict[str, str] = {}
 
     def clear(self) -> None:
         """A span begins."""
         self.looks.clear()
+        self.sought.clear()
 
     def install(self, page: Page | None) -> None:
-        """From now on the import system asks through `page`; without one all is as it was."""
+        """From now on the import system asks through `page`, if there is one."""
+        _compiled_by_content()
+        self._note_sought()
         if page is None or not (
             hasattr(_system, "_path_stat") and hasattr(_system.FileFinder, "_fill_cache")
         ):
@@ -87,3 +97,34 @@ class Imports:
 
         install(path_stat, get_data, fill_cache)
         os.register_at_fork(after_in_child=undo)
+
+    def _note_sought(self) -> None:
+        """Who only asks whether there is a module does not import it, and depends on it all the same."""
+        plain: Callable[..., Any] = importlib.machinery.PathFinder.find_spec
+        sought = self.sought
+
+        def find_spec(cls: type, fullname: str, path: Any = None, target: Any = None) -> Any:
+            spec = plain(fullname, path, target)
+            if path is None:
+                origin = spec.origin if spec is not None and spec.has_location else None
+                inside = spec is not None and spec.submodule_search_locations is not None
+                folder = os.path.dirname(origin) if origin else ""
+                sought[fullname] = os.path.dirname(folder) if inside else folder
+            return spec
+
+        finder: Any = importlib.machinery.PathFinder
+        finder.find_spec = classmethod(find_spec)
+
+
+def _compiled_by_content() -> None:
+    """Let byte code of modules that are not installed be that of a source with this content, whenever it was changed."""
+    loader: Any = importlib.machinery.SourceFileLoader
+    plain: Callable[[Any, str], dict[str, Any]] = loader.path_stats
+
+    def path_stats(self: Any, path: str) -> dict[str, Any]:
+        if is_library(path):
+            return plain(self, path)
+        data = self.get_data(path)
+        return {"mtime": zlib.crc32(data), "size": len(data)}
+
+    loader.path_stats = path_stats

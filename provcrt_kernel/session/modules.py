@@ -14,13 +14,16 @@ import importlib.machinery
 import os
 import sys
 import types
+import weakref
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 
 import msgspec
 
 from provcrt_kernel.provenance.packages import Index, Installed, is_library, library_folders, read_index
 from provcrt_kernel.session.codes import LINES, SEEDS
-from provcrt_kernel.session.fingerprint import fingerprint
+from provcrt_kernel.session.definitions import SKIPPED
+from provcrt_kernel.session.fingerprint import Fingerprint, fingerprint
 from provcrt_kernel.session.slots import State
 from provcrt_kernel.store import Store
 from provcrt_kernel.store.digest import digest
@@ -198,21 +201,25 @@ _ASKED = frozenset({"__getattr__", "__all__", "__dir__"})
 def local_state(module: types.ModuleType, lineage: str) -> State:
     """State of one local module: its functions and classes by their code, its data by content.
 
-    What has no stable content (a logger, a lock) counts by its type alone; the file is what defines it.
+    What has no stable content (a logger, a lock, an enumeration) counts by its type and by the file that defines it.
     """
     parts: list[str] = []
+    defined = False
     packages: set[str] = set()
     modules: set[str] = set()
     seeds: set[str] = set()
     for name, value in sorted(vars(module).items()):
         if name.startswith("__") and name.endswith("__") and name not in _ASKED:
             continue
-        seen = fingerprint(value, vars(module))
-        parts.append(f"{name}={seen.digest or type(value).__qualname__}")
-        packages |= seen.packages
-        modules |= seen.modules - {module.__name__}
-        seeds |= seen.clock & (SEEDS | LINES)
-        modules |= {r for r in seen.refs if r in sys.modules and _is_local(r, sys.modules[r])}
+        for where, kind, seen in _held(name, value, module):
+            parts.append(f"{where}={seen.digest or kind.__qualname__}")
+            defined |= seen.digest is None
+            packages |= seen.packages
+            modules |= seen.modules - {module.__name__}
+            seeds |= seen.clock & (SEEDS | LINES)
+            modules |= {r for r in seen.refs if r in sys.modules and _is_local(r, sys.modules[r])}
+    if defined:
+        parts.append(_source(module))
     return State(
         version=digest("\n".join(parts).encode()),
         packages=tuple(sorted(packages)),
@@ -220,6 +227,52 @@ def local_state(module: types.ModuleType, lineage: str) -> State:
         clock=tuple(sorted(seeds)),
         size=len(parts),
     )
+
+
+#: Attributes that stay what they are for as long as the class has them.
+_STEADY = (types.FunctionType, property, staticmethod, classmethod, str, int, float, bool, bytes, type(None))
+_Looked = list[tuple[str, type, Fingerprint]]
+_classes: weakref.WeakKeyDictionary[type, tuple[list[tuple[str, int]], _Looked]] = weakref.WeakKeyDictionary()
+
+
+def _held(name: str, value: object, module: types.ModuleType) -> _Looked:
+    """A value of a module and, of a class that the module defines, all that it holds: elsewhere its name stands for it."""
+    found: _Looked = [(name, type(value), fingerprint(value, vars(module)))]
+    if isinstance(value, type) and value.__module__ == module.__name__:
+        found += _of_class(name, value, module)
+    return found
+
+
+def _of_class(name: str, cls: type, module: types.ModuleType) -> _Looked:
+    held = [(k, v) for k, v in sorted(vars(cls).items()) if k not in SKIPPED]
+    now = [(key, id(value)) for key, value in held]
+    known = _classes.get(cls)
+    if known is not None and known[0] == now:
+        return known[1]
+    found: _Looked = []
+    for key, value in held:
+        found.append((f"{name}.{key}", type(value), fingerprint(value, vars(module))))
+        if isinstance(value, type) and value.__qualname__ == f"{cls.__qualname__}.{key}":
+            found += _of_class(f"{name}.{key}", value, module)
+    if all(isinstance(value, _STEADY) for _, value in held):
+        _classes[cls] = now, found
+    return found
+
+
+#: Digest of the source that a module was loaded from, with the spec that it was loaded by.
+_sources: weakref.WeakKeyDictionary[types.ModuleType, tuple[object, str]] = weakref.WeakKeyDictionary()
+
+
+def _source(module: types.ModuleType) -> str:
+    """Digest of a module's source when it was first looked at after it was loaded."""
+    known = _sources.get(module)
+    if known is None or known[0] is not module.__spec__:
+        try:
+            found = digest(Path(str(module.__file__)).read_bytes())
+        except OSError:
+            found = ""
+        known = _sources[module] = module.__spec__, found
+    return known[1]
 
 
 def import_again(names: Mapping[str, str]) -> list[str]:

@@ -17,7 +17,7 @@ import time
 from typing import TYPE_CHECKING
 
 from provcrt_kernel.store.digest import digest
-from provcrt_kernel.trace.paths import Seen
+from provcrt_kernel.trace.paths import UNSEEN, Seen
 from provcrt_kernel.trace.span import Access, Stat
 
 if TYPE_CHECKING:
@@ -176,7 +176,7 @@ class Ledger:
             elif name in before:
                 before.discard(name)
                 own.append(name)
-        entry.listing = digest(b"\0".join(sorted(before)))
+        entry.listing = digest(b"\0".join(sorted(before - UNSEEN)))
         entry.excepted = tuple(sorted(own))
 
     def same(self, path: bytes, other: bytes, seen: Seen) -> None:

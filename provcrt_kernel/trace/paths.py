@@ -66,6 +66,10 @@ class Quiet:
         return b"/.ipynb_checkpoints" in path
 
 
+#: Names in a folder that are nobody's input, nor is what they hold.
+UNSEEN = frozenset({b"__pycache__", b".ipynb_checkpoints"})
+
+
 def _real(raw: bytes) -> bytes:
     star = b"*" if raw.endswith(b"*") else b""
     head, _, name = raw.removesuffix(b"*").rpartition(b"/")

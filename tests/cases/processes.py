@@ -1300,3 +1300,102 @@ r = told
     true="set(r) == {str(os.getpid())}; where == repr(a)",
     rerun="a b c",
 )
+
+
+# -- modules whose size and time stay as they were ---------------------------------------------------------------------------
+
+#: Python writes byte code, as it does where nobody says otherwise.
+_WRITES = {"PYTHONDONTWRITEBYTECODE": ""}
+
+
+def same_size(name: str, notebook: str, old: str, new: str, **more: object) -> None:
+    """A module is edited, and neither its size nor its time changes; in cell b it is used."""
+    case(
+        name,
+        13,
+        notebook,
+        writes("helper.py", new, OLD),
+        "r",
+        rerun="b",
+        skip="c",
+        files={"helper.py": old},
+        env_before=_WRITES,
+        env_after=_WRITES,
+        **more,  # type: ignore[arg-type]
+    )
+
+
+_USED = """
+# %% a
+from helper import P
+# %% b
+r = P.get
+# %% c
+u = 1
+"""
+
+same_size(
+    "a module of the same size and time",
+    """
+# %% a
+import helper
+# %% b
+r = helper.f(2)
+# %% c
+u = 1
+""",
+    "def f(x): return x * 2\n",
+    "def f(x): return x * 3\n",
+    telling=True,
+)
+
+same_size(
+    "a child imports a module of the same size and time",
+    """
+# %% a
+import subprocess, sys
+# %% b
+r = subprocess.check_output([sys.executable, "-c", "import helper; print(helper.V)"], text=True)
+# %% c
+u = 1
+""",
+    "V = 1\n",
+    "V = 2\n",
+)
+
+same_size(
+    "what a class of a module holds",
+    _USED.replace("P.get", "P().get"),
+    "class P:\n    @property\n    def get(self): return 1\n",
+    "class P:\n    @property\n    def get(self): return 2\n",
+    telling=True,
+)
+
+same_size(
+    "a field of a dataclass of a module",
+    _USED.replace("P.get", "P().get"),
+    "import dataclasses\n@dataclasses.dataclass\nclass P:\n    get: int = 1\n",
+    "import dataclasses\n@dataclasses.dataclass\nclass P:\n    get: int = 2\n",
+)
+
+same_size(
+    "an enumeration of a module",
+    _USED.replace("P.get", "P.get.value"),
+    "import enum\nclass P(enum.Enum):\n    get = 1\n",
+    "import enum\nclass P(enum.Enum):\n    get = 2\n",
+)
+
+case(
+    "whether there is a module",
+    13,
+    """
+# %% a
+import importlib.util
+there = importlib.util.find_spec("helper") is not None
+# %% b
+print(there)
+""",
+    writes("helper.py", "V = 1\n"),
+    "there",
+    rerun="a b",
+)
