@@ -141,12 +141,9 @@ def test_a_kernel_that_ends_leaves_the_rest_out(tmp_path: Path) -> None:
 _PARTS = {"RESAMPLES = 10_000": "RESAMPLES = 200", 'PROFILE = "full"': 'PROFILE = "quick"'}
 
 
+@pytest.mark.timeout(1800)  # each runs twice
 @pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(n, marks=[pytest.mark.sweep, pytest.mark.timeout(1800)] if n == "model" else [])
-        for n in NAMES
-    ],
+    "name", [pytest.param(n, marks=[pytest.mark.sweep] if n == "model" else []) for n in NAMES]
 )
 def test_examples_are_clean(name: str, specs: Path, tmp_path: Path) -> None:
     """`provcrt audit` of each example, after a first run: everything is replayed, and every record is right."""

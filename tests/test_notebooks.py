@@ -76,7 +76,9 @@ class Desk:
         shutil.copytree(
             NOTEBOOKS, folder, ignore=shutil.ignore_patterns("out", "__pycache__", ".ipynb_checkpoints")
         )
-        env = {**os.environ, "PROVCRT_STORE": str(top / "store"), "IPYTHONDIR": str(top / "ipython")}
+        programs = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # shell cells run `python`
+        own = {"PROVCRT_STORE": str(top / "store"), "IPYTHONDIR": str(top / "ipython"), "PATH": programs}
+        env = {**os.environ, **own}
         return cls(folder, running.read(folder / f"{name}.ipynb"), env)
 
     def run(self, kernel="provcrt"):
