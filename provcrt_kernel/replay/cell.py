@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from provcrt_kernel.provenance.packages import is_library
 from provcrt_kernel.replay.record import Shown
 from provcrt_kernel.session.ambience import Values
-from provcrt_kernel.session.effects import Signature
+from provcrt_kernel.session.insides import Signature
 from provcrt_kernel.session.modules import top_level_names
 from provcrt_kernel.session.observe import Change
 from provcrt_kernel.session.slots import ANY, Slots, State

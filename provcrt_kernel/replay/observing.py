@@ -25,15 +25,14 @@ from provcrt_kernel.session import entropy
 from provcrt_kernel.session.classes import register_live
 from provcrt_kernel.session.codes import LINES, SEEDS
 from provcrt_kernel.session.effects import (
-    changed,
     first_used,
     hidden_effects,
     holds_owned,
     mentioned_in_modules,
     owner,
-    watched,
 )
 from provcrt_kernel.session.held import changeable, held
+from provcrt_kernel.session.insides import changed, watched
 from provcrt_kernel.session.modules import MODULE, top_level_names
 from provcrt_kernel.session.observe import Change, identities, observe, variables
 from provcrt_kernel.session.slots import ANY, HELD, OWNED, Slots, State
@@ -62,6 +61,13 @@ def _streams_of(bound: Mapping[str, int]) -> list[str]:
             streams += [h for h in (handler, getattr(handler, "stream", None)) if h is not None]
     ids = {*map(id, streams), *(id(type(s)) for s in streams)}
     return [] if ids.isdisjoint(bound.values()) else [n for n, i in bound.items() if i in ids]
+
+
+def _others(why: str, explained: set[str]) -> bool:
+    """Whether a variable is held by something outside of the notebook whose state no slot shows to have changed."""
+    return why == HELD or (
+        why.startswith(OWNED) and why.removeprefix(OWNED).partition(".")[0] not in explained
+    )
 
 
 def _descriptors() -> set[int]:
@@ -172,8 +178,8 @@ class Observer:
         change = self._owned(self._observe(running, bound, everything), running)
         change = self._numbered(change, running)
         arrived = tools.modules.arrivals()
-        clock = tools.slots.union(running.reached, "clock")
-        clock |= {c for s in change.states.values() for c in s.clock}
+        words = tools.slots.union(running.reached, "clock")
+        clock = words | {c for s in change.states.values() for c in s.clock}
         modules, changed_modules = self._modules(running, span, arrived)
         clock |= entropy.CLOCK & mentioned_in_modules(source, tools.namespace, tools.modules.local())
         in_modules = tools.slots.union((n for n in running.versions if n.startswith(MODULE)), "clock")
@@ -181,18 +187,21 @@ class Observer:
         seeds = SEEDS & (source.attributes | clock | in_modules)
         moved, pinned, unseeded = tools.ambience.changes(running.ambient, ambient_now, seeds)
         pinned += [f"it changed module {name}" for name in changed_modules]
+        if "~logging" in moved:
+            mine = running.reached | change.states.keys()
+            pinned += [f"logging holds {n}" for n in _streams_of(bound) if n in mine]
         explained = self._explained(moved, environ_changed=environ_now != running.environ)
         left = (change.states, change.deleted, moved, outcome.shown)
         visible = any(left) or any(a.written or a.removed for a in span.accesses)
         pinned += changed(running.watched)
-        pinned += hidden_effects(source, tools.namespace, explained, running.reached, visible=visible)
+        pinned += hidden_effects(source, tools.namespace, explained, running.reached, words, visible=visible)
         local = [n[len(MODULE) :] for n in modules if n.startswith(MODULE)]
         if local and not changed_modules:
             pinned += first_used(source, tools.namespace, local)
         pinned += [
             f"it changed {n}, which something outside of the notebook holds"
             for n, s in change.states.items()
-            if s.opaque == HELD and n not in running.reached and n not in source.binds
+            if n not in source.binds and _others(s.opaque or "", explained)
         ]
         # what a local module holds is part of its own state, which comes back by its cells alone
         if pinned and not changed_modules:
@@ -202,7 +211,8 @@ class Observer:
         problems += [f"{n} still runs" for n in left_behind]
         problems += [f"{n} shows source text" for n in entropy.shows_source(source)]
         problems += [
-            f"{n} holds in this process only" for n in entropy.process_bound(source, clock, tools.namespace)
+            f"{n} holds in this process only"
+            for n in entropy.process_bound(source, clock, words, tools.namespace)
         ]
         made = (tools.namespace[n] for n in change.states)
         problems += [f"{n} holds in this process only" for n in entropy.tells_process(made, tools.namespace)]

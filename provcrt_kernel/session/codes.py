@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import marshal
 import opcode
+import re
 import sys
 import weakref
 from dataclasses import dataclass
@@ -71,9 +72,18 @@ LINES = frozenset(
 )
 """Names by which code looks at where other code stands: its text, comments included, which no fingerprint holds."""
 
-#: ``id`` as the built-in function only: as an attribute it is an ordinary word.
-_TOLD = CLOCK | SEEDS | LINES
-_GLOBALS_TOLD = _TOLD | {"id"}
+SETTERS = re.compile(
+    r"_?(register|unregister|use|config|configure|enable|disable|install|uninstall|patch|init|initialize|setup|activate|deactivate|"
+    r"define|bind|hook|subscribe|attach|detach|reset|mock|monkeypatch|declare|switch|turn|captureWarnings|basicConfig)(_\w*|[A-Z]\w*)?|"
+    r"_?(set\w|add_|add[A-Z]|remove_|push_|pop_)\w*|field_size_limit|nice|putenv|unsetenv|alarm|tzset|freeze|unfreeze|stack_size|"
+    r"textdomain|bindtextdomain|parse_and_bind|pickle|constructor|addaudithook"
+)
+"""Names of functions that change a setting of their module, which may be kept in C."""
+
+_TOLD = CLOCK | SEEDS | LINES | {"__hash__"}
+#: ``id`` and ``hash`` as the built-in functions only: as attributes they are ordinary words.
+ADDRESSES = frozenset({"id", "hash"})
+_GLOBALS_TOLD = _TOLD | ADDRESSES
 
 _GLOBAL_OPS = frozenset(
     opcode.opmap[name]
@@ -106,9 +116,9 @@ class CodeFacts:
     imports: frozenset[str]
     """Modules named in import statements, dotted."""
     clock_globals: frozenset[str]
-    """Global names that are in `CLOCK`, `SEEDS` or `LINES`, or ``id``: what they mean depends on what they are bound to."""
+    """Global names that are in `CLOCK`, `SEEDS`, `LINES` or `ADDRESSES`: what they mean depends on what they are bound to."""
     clock: frozenset[str]
-    """Attribute names that are in `CLOCK`, `SEEDS` or `LINES`."""
+    """Attribute names that are in `CLOCK`, `SEEDS` or `LINES`, or are `SETTERS`."""
     wildcard: bool
     """Whether it may read any global."""
 
@@ -146,8 +156,13 @@ def _describe(code: CodeType) -> CodeFacts:
         digest=_digest(code),
         refs=refs,
         imports=frozenset(imports).union(*(inner.imports for inner in nested)),
-        clock_globals=refs & _GLOBALS_TOLD,
-        clock=frozenset(attributes & _TOLD).union(*(inner.clock for inner in nested)),
+        # what a class hashes its objects by is their content
+        clock_globals=frozenset(
+            scope & _GLOBALS_TOLD - ({"hash"} if code.co_name == "__hash__" else set())
+        ).union(*(inner.clock_globals for inner in nested)),
+        clock=frozenset(attributes & _TOLD)
+        .union(name for name in attributes if SETTERS.fullmatch(name))
+        .union(*(inner.clock for inner in nested)),
         wildcard=_any_name(scope, attributes, imports) or any(inner.wildcard for inner in nested),
     )
 

@@ -19,7 +19,7 @@ from types import (
 )
 from typing import Any, cast
 
-from .codes import CLOCK, facts
+from .codes import ADDRESSES, CLOCK, SETTERS, facts
 from .homes import bases_of, class_home, dict_of, function_home, home_of, module_of, qualname_of
 from .opaque import full_name
 from .walk import Walker, handles
@@ -49,6 +49,8 @@ def _function(walker: Walker, value: FunctionType) -> None:
         _named(walker, b"f", home, value.__module__, value.__qualname__)
         if home == "local":
             walker.out.append(b"\xffC" + facts(value.__code__).digest)
+        else:
+            _setter(walker, value)
         return
     if walker.seen(value):
         return
@@ -77,7 +79,7 @@ def code(walker: Walker, value: CodeType, *, in_notebook: bool) -> None:
     for name in known.clock_globals:
         # `time` is a clock if it is the function, not if it is the module of that name.
         bound = walker.namespace.get(name)
-        if type(bound) is not ModuleType and (name != "id" or bound is None):
+        if type(bound) is not ModuleType and (name not in ADDRESSES or bound is None):
             walker.clock.add(name)
 
 
@@ -125,11 +127,18 @@ def _builtin(walker: Walker, value: Any) -> None:
             walker.refs.add("*")
         if value.__name__ in CLOCK and value.__module__ in ("time", "posix", "_uuid"):
             walker.clock.add(value.__name__)
+        _setter(walker, value)
         return
     if walker.met(value):
         return
     walker.token(b"B", value.__name__)
     walker.real((owner,))
+
+
+def _setter(walker: Walker, value: Any) -> None:
+    """Note a library's function that changes a setting, by its dotted name."""
+    if value.__qualname__ == value.__name__ and SETTERS.fullmatch(value.__name__):
+        walker.clock.add(f"{value.__module__}.{value.__name__}")
 
 
 def _named(walker: Walker, tag: bytes, home: str, module: object, qualname: object) -> None:

@@ -6,16 +6,15 @@ costs a run of a cell that mostly sets an option; missing one would be stale.
 
 from __future__ import annotations
 
-import _abc  # type: ignore[import-not-found]
-import abc
 import collections
-import functools
 import re
 import sys
 import types
 from collections.abc import Iterable, Mapping
 
 from provcrt_kernel.provenance.packages import is_library
+from provcrt_kernel.session.codes import SETTERS
+from provcrt_kernel.session.insides import KEPT, SHORT, full_name, mentioned
 from provcrt_kernel.session.names import code_names
 from provcrt_kernel.session.objects import constant_of
 from provcrt_kernel.session.source import Source
@@ -28,146 +27,24 @@ _VERBS = re.compile(
 )
 
 
-def _full_name(value: object) -> str | None:
-    """Dotted name of a module or of a library's class; None for anything else."""
-    if isinstance(value, types.ModuleType):
-        return value.__name__
-    if isinstance(value, type) and value.__module__ != "__main__":
-        return f"{value.__module__}.{value.__qualname__}"
-    return None
-
-
 def _root(chain: str, namespace: Mapping[str, object]) -> str | None:
     """Top-level name of the module that a dotted name starts in; None if it does not start in a module or a library's class."""
-    name = _full_name(namespace.get(chain.partition(".")[0]))
+    name = full_name(namespace.get(chain.partition(".")[0]))
     return None if name is None else name.partition(".")[0]
 
 
-#: Setters of state in C, which no comparison sees and whose names are ordinary words.
-_SETTERS = frozenset(
-    "csv.field_size_limit copyreg.pickle copyreg.constructor signal.signal signal.alarm signal.setitimer tracemalloc.start "
-    "tracemalloc.stop gc.freeze gc.unfreeze time.tzset threading.stack_size locale.textdomain readline.parse_and_bind".split()
+#: Setters of state that no slot keeps in modules whose settings have slots.
+_BESIDE = frozenset(
+    "os.nice os.setpriority os.putenv os.unsetenv os.chroot sys.addaudithook sys.settrace sys.setprofile threading.settrace "
+    "threading.setprofile threading.stack_size locale.textdomain locale.bindtextdomain logging.captureWarnings".split()
 )
 #: Calls whose names are like those of setters, and that change files alone.
-_ON_FILES = frozenset({"os.remove", "os.removedirs"})
-#: Packages whose settings have ambient slots: what else changes in them is their caches.
-_KEPT = frozenset(
-    "warnings logging random decimal locale asyncio os sys threading re "
-    "numpy pandas matplotlib sklearn scipy seaborn torch plotly IPython PIL tqdm".split()
+_ON_FILES = frozenset({"remove", "removedirs"})
+#: Modules without settings, whose functions are called as those that set some are.
+_PURE = frozenset(
+    "builtins operator _operator functools _functools itertools copy math cmath collections typing types dataclasses contextlib "
+    "heapq bisect statistics string enum ast json time shutil subprocess pprint IPython".split()
 )
-
-#: Those of them whose functions others replace for a test or a trick.
-_PATCHED = frozenset("random os re numpy pandas matplotlib sklearn scipy seaborn torch".split())
-#: Longer lists are not looked through for modules.
-_SHORT = 50
-
-Signature = dict[str, tuple[int, ...]]
-
-
-def watched(
-    source: Source, namespace: Mapping[str, object], reached: Iterable[str] = ()
-) -> dict[str, tuple[object, Signature]]:
-    """Modules and library classes that a cell names, with a shallow signature of what they hold.
-
-    Compare with `changed` after the cell. A change deeper inside is not seen.
-
-    Parameters
-    ----------
-    reached
-        Names that the cell's functions can reach: the modules among their values count, and what those have loaded.
-    """
-    found: dict[str, tuple[object, Signature]] = {}
-
-    def watch(holder: object) -> None:
-        name = _full_name(holder)
-        if name is not None and name not in found:
-            top = name.partition(".")[0]
-            if top not in _KEPT:
-                found[name] = (holder, _signature(holder))
-            elif top in _PATCHED:
-                found[name] = (holder, _functions(holder))
-
-    for module in _modules_among(namespace, reached):
-        watch(module)
-        top = module.__name__.partition(".")[0]
-        for part in list(vars(module).values()) if top not in _KEPT else ():
-            if type(part) is types.ModuleType and part.__name__.startswith(f"{module.__name__}."):
-                watch(part)
-    for chain in source.chains | source.reads:
-        step: object = namespace.get(chain.partition(".")[0])
-        for part in [*chain.split(".")[1:], ""]:
-            name = _full_name(step)
-            if name is None or (isinstance(step, type) and step.__module__ == "builtins"):
-                break
-            watch(step)
-            step = vars(step).get(part)
-    return found
-
-
-def _modules_among(namespace: Mapping[str, object], names: Iterable[str]) -> Iterable[types.ModuleType]:
-    """Modules that names are bound to, that a short list or dict of theirs holds, or that functions import by these names."""
-    for name in names:
-        value = namespace[name] if name in namespace else sys.modules.get(name)
-        if type(value) in (list, tuple, dict) and len(value) < _SHORT:  # type: ignore[arg-type]
-            held = value.values() if isinstance(value, dict) else value
-            yield from (v for v in held if type(v) is types.ModuleType)  # type: ignore[attr-defined]
-        elif type(value) is types.ModuleType and value.__dict__ is not namespace:
-            yield value
-
-
-def _functions(holder: object) -> Signature:
-    """Signature of what took the places of a module's or class's own functions: those that no library defines, mocks."""
-    return {n: (id(v),) for n, v in list(vars(holder).items()) if _foreign(v)}
-
-
-def _foreign(value: object) -> bool:
-    if type(value) is types.FunctionType:
-        return not _in_library(value.__code__.co_filename)
-    return type(value).__module__ == "unittest.mock"
-
-
-_in_library = functools.cache(is_library)
-
-
-def _signature(holder: object) -> Signature:
-    held = {name: (id(value), *_inside(value)) for name, value in list(vars(holder).items())}
-    if isinstance(holder, abc.ABCMeta):
-        held["registered classes"] = (len(_abc._get_dump(holder)[0]),)
-    return held
-
-
-def _inside(value: object) -> tuple[int, ...]:
-    if type(value) in (list, dict, set, collections.deque, collections.OrderedDict, collections.defaultdict):
-        items = value.items() if isinstance(value, dict) else value
-        return (hash(tuple(id(i) for pair in items for i in (pair if type(pair) is tuple else (pair,)))),)  # type: ignore[attr-defined]
-    return ()
-
-
-#: What Python itself notes down in modules and classes: warnings shown, names of slots for `copyreg`.
-_BOOKKEEPING = frozenset({"__warningregistry__", "__slotnames__"})
-
-
-def changed(before: Mapping[str, tuple[object, Signature]]) -> list[str]:
-    """What is different now in watched modules; a submodule that was imported is not."""
-    found = []
-    for name, (holder, old) in before.items():
-        top = name.partition(".")[0]
-        now = _signature(holder) if top not in _KEPT else _functions(holder)
-        for key, signature in now.items():
-            if old.get(key) != signature and key not in _BOOKKEEPING:
-                if key not in old and isinstance(vars(holder).get(key), types.ModuleType):
-                    continue
-                found.append(f"it changed {name}.{key}")
-        found += [
-            f"it removed {name}.{key}" for key in old.keys() - vars(holder).keys() - {"registered classes"}
-        ]
-    return found
-
-
-def _dotted(chain: str, namespace: Mapping[str, object]) -> str:
-    """A chain by its module's own name: ``s.signal`` after ``import signal as s`` is ``signal.signal``."""
-    root, _, rest = chain.partition(".")
-    return f"{getattr(namespace.get(root), '__name__', root)}.{rest}"
 
 
 def hidden_effects(
@@ -175,6 +52,7 @@ def hidden_effects(
     namespace: Mapping[str, object],
     explained: Iterable[str],
     reached: Iterable[str] = (),
+    words: Iterable[str] = (),
     *,
     visible: bool,
 ) -> list[str]:
@@ -186,43 +64,70 @@ def hidden_effects(
         Top-level modules for whose state an ambient slot shows a change.
     reached
         Names that the cell's functions can reach.
+    words
+        `SETTERS` in the code of these functions.
     visible
         Whether the cell left anything: a slot, a file, an output. If it did not, its calls had another effect.
     """
     known = set(explained)
+    modules = [
+        m for n in sorted(reached) if isinstance(m := namespace.get(n, sys.modules.get(n)), types.ModuleType)
+    ]
+    others = [m for m in modules if m.__name__.partition(".")[0] not in KEPT | _PURE]
     found = []
     for chain in sorted(source.assigned):
         root = _root(chain, namespace)
         if root is not None and (root not in known or _of_class(chain, namespace)):
             found.append(f"it sets {chain}")
-    for chain in sorted(source.effects):
-        root = _root(chain, namespace)
-        if root is None or root in known or (root in _HARMLESS and chain.count(".") < 2):
+    for call in sorted(source.effects):
+        chain, root = _called(call, namespace)
+        if root is None and not visible and others and mentioned(namespace.get(chain.partition(".")[0])):
+            found.append(f"it calls {chain}, and nothing shows what that did")
+        if root is None or root in known or (root in _HARMLESS and call.count(".") < 2):
             continue
-        called = _dotted(chain, namespace)
-        sets = "." in chain and called not in _ON_FILES and (_VERBS.search(chain) or called in _SETTERS)
-        if sets or not visible:
+        on_files = root in ("os", "posix") and chain.rpartition(".")[2] in _ON_FILES
+        if not visible or ("." in chain and _VERBS.search(chain) and not on_files):
             found.append(f"it calls {chain}")
-    for name in sorted(reached):
-        mentions = _mentions(namespace.get(name))
-        for module, setter in (s.split(".") for s in _SETTERS) if mentions else ():
-            if setter in mentions and module in mentions and module not in known:
-                found.append(f"{name} may call {module}.{setter}")
+    found += [f"it may call {name}" for name in _setters(source, namespace, modules, words)]
+    if source.attributes & {"__enter__", "enter_context"}:
+        found.append("it enters a context by hand")
     if source.attributes & {"start", "stop", "stopall"} and "unittest.mock" in sys.modules:
         mocks = (n for n in sorted(source.reads | source.binds) if _of_mock(namespace.get(n)))
         found += [f"{name} may replace what modules hold" for name in mocks]
     return found
 
 
-def _mentions(value: object) -> frozenset[str]:
-    """Every name in the code of a function, or of the functions of a class, or of a value's class, of the notebook."""
-    if isinstance(value, types.FunctionType):
-        return code_names(value.__code__).mentions
-    kind = value if isinstance(value, type) else type(value)
-    if kind.__module__ != "__main__":
-        return frozenset()
-    functions = (f for f in vars(kind).values() if isinstance(f, types.FunctionType))
-    return frozenset().union(*(code_names(f.__code__).mentions for f in functions))
+def _called(chain: str, namespace: Mapping[str, object]) -> tuple[str, str | None]:
+    """What is called, and its top-level module; of a library's function that was imported by its own name, the dotted name."""
+    value = namespace.get(chain)
+    if isinstance(value, types.FunctionType) and is_library(value.__code__.co_filename):
+        return f"{value.__module__}.{value.__name__}", value.__module__.partition(".")[0]
+    return chain, _root(chain, namespace)
+
+
+def _setters(
+    source: Source, namespace: Mapping[str, object], modules: Iterable[types.ModuleType], words: Iterable[str]
+) -> list[str]:
+    """Libraries' functions that change a setting and that a cell names, or that its functions may call."""
+    found = {word.replace("posix.", "os.") for word in words if "." in word}
+    plain = {word for word in words if "." not in word}
+    for chain in source.chains:
+        holder, _, name = chain.rpartition(".")
+        module = _led_to(holder, namespace) if holder else None
+        if isinstance(module, types.ModuleType) and SETTERS.fullmatch(name) and name in vars(module):
+            found.add(f"{module.__name__}.{name}")
+    for module in modules if plain else ():
+        own = f"{module.__name__}."
+        parts = (
+            m
+            for m in list(vars(module).values())
+            if isinstance(m, types.ModuleType) and m.__name__.startswith(own)
+        )
+        for part in (module, *parts):
+            found |= {
+                f"{part.__name__}.{word}" for word in plain & vars(part).keys() if callable(vars(part)[word])
+            }
+    return sorted(name for name in found if name in _BESIDE or name.partition(".")[0] not in KEPT | _PURE)
 
 
 def _of_mock(value: object) -> bool:
@@ -352,7 +257,7 @@ def owner(value: object, source: Source, namespace: Mapping[str, object]) -> str
 
 def holds_owned(value: object, source: Source, namespace: Mapping[str, object]) -> str | None:
     """The module whose mutable state a short container holds, one level deep, as far as the cell names it."""
-    if type(value) not in (tuple, list, dict) or len(value) > _SHORT:  # type: ignore[arg-type]
+    if type(value) not in (tuple, list, dict) or len(value) > SHORT:  # type: ignore[arg-type]
         return None
     held = value.values() if isinstance(value, dict) else value
     return next((m for v in held if (m := owner(v, source, namespace))), None)  # type: ignore[attr-defined]

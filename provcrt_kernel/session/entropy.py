@@ -13,7 +13,9 @@ import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 
+from provcrt_kernel.session.codes import ADDRESSES
 from provcrt_kernel.session.source import Source
+from provcrt_kernel.session.walk import BY_ADDRESS, IN_TEXT
 
 #: Last part of a dotted name, or a bare name, that reads a clock.
 CLOCK = frozenset(
@@ -39,7 +41,7 @@ _DRAW_IN_USE = frozenset({"sklearn", "joblib"})
 PROCESS = frozenset(
     "argv orig_argv getpid getppid get_ident get_native_id current_process gettid id "
     "getsockname server_address server_port get_connection_file get_connection_info".split()
-)
+) | {IN_TEXT, BY_ADDRESS}
 #: A smaller number of a process, as containers have them, may be any number.
 _TELLING = 1000
 #: Longer texts and containers are not looked through for what holds in this process only.
@@ -90,18 +92,24 @@ def commands(argvs: Iterable[tuple[str, ...]]) -> list[str]:
     )
 
 
-def process_bound(source: Source, reached: Iterable[str], namespace: Mapping[str, object]) -> list[str]:
+def process_bound(
+    source: Source, reached: Iterable[str], callable_words: frozenset[str], namespace: Mapping[str, object]
+) -> list[str]:
     """Names by which a cell gets values that hold in this process only.
 
     Parameters
     ----------
     reached
-        Entropy names in the functions that the cell can reach.
+        Entropy names in the functions that the cell can reach, and in what it made.
+    callable_words
+        Those of them that it could reach when it began: to define a function that asks for an address is not to ask.
     """
     # library code that the notebook's classes hold, a dataclass's __repr__ first of all, guards against recursion by thread
     mentioned = {*source.attributes, *(n for n in reached if n != "get_ident")}
     found = {name for name in mentioned & PROCESS if name != "id"}
-    if "id" in reached or ("id" in source.reads and "id" not in source.binds):
+    found |= callable_words & ADDRESSES
+    found |= (callable_words | source.attributes) & {"__hash__"}
+    if "id" in source.reads and "id" not in source.binds:
         found.add("id")
     if "hash" in source.reads and "hash" not in source.binds and _hashes_address(source.text, namespace):
         found.add("hash")
@@ -151,20 +159,29 @@ def _hashes_address(text: str, namespace: Mapping[str, object]) -> bool:
         tree = ast.parse(text)
     except SyntaxError:
         return True
-    nodes = list(_run_at_once(tree))
-    calls = [n for n in nodes if isinstance(n, ast.Call) and getattr(n.func, "id", "") == "hash"]
-    mentions = sum(isinstance(n, ast.Name) and n.id == "hash" for n in nodes)
-    return mentions > len(calls) or any(
-        len(c.args) != 1 or not _by_content(c.args[0], namespace) for c in calls
-    )
+    return any(_may_be_address(n, namespace if scope is None else {}) for n, scope in _hashes(tree, None))
 
 
-def _run_at_once(node: ast.AST) -> Iterator[ast.AST]:
-    """A node and what is in it, without the bodies of functions."""
-    yield node
-    if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
-        for child in ast.iter_child_nodes(node):
-            yield from _run_at_once(child)
+def _hashes(node: ast.AST, scope: ast.AST | None) -> Iterator[tuple[ast.AST, ast.AST | None]]:
+    """Calls and other mentions of ``hash``, and the function that each is in; how a class hashes its objects is left out."""
+    match node:
+        case ast.FunctionDef(name="__hash__"):
+            return
+        case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.Lambda():
+            scope = node
+        case ast.Call(func=ast.Name(id="hash"), args=arguments):
+            yield node, scope
+            for argument in arguments:
+                yield from _hashes(argument, scope)
+            return
+        case ast.Name(id="hash"):
+            yield node, scope
+    for child in ast.iter_child_nodes(node):
+        yield from _hashes(child, scope)
+
+
+def _may_be_address(node: ast.AST, namespace: Mapping[str, object]) -> bool:
+    return not (isinstance(node, ast.Call) and len(node.args) == 1 and _by_content(node.args[0], namespace))
 
 
 def _by_content(node: ast.expr, namespace: Mapping[str, object]) -> bool:

@@ -81,7 +81,9 @@ def fingerprint(value: object, namespace: Mapping[str, object], *, limit: int = 
         walker = Walker(namespace, limit)
         walker.atom(value)
         size = len(walker.out[-1])
-        return Fingerprint(walker.digest(), None, _NO_IDS, (), _NONE, _NONE, _NONE, _NONE, 1, size)
+        whole = walker.digest()
+        clock = frozenset(walker.clock) if walker.clock else _NONE
+        return Fingerprint(whole, None, _NO_IDS, (), _NONE, _NONE, _NONE, clock, 1, size)
     walker = Walker(namespace, limit)
     digest = _digest(walker, value, {"": value})
     if digest is None and walker.opaque not in _SELF_CONTAINED:

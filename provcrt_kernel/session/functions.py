@@ -90,7 +90,8 @@ def make_cache(function: Any, maxsize: int | None, typed: bool) -> Any:
 def find_constant(module: str, name: str) -> Any:
     """Called by a stream: a library's constant, such as ``dataclasses.MISSING``."""
     __import__(module)
-    return getattr(sys.modules[module], name)
+    found = getattr(sys.modules[module], name.removesuffix("()"))
+    return found() if name.endswith("()") else found
 
 
 def make_cached_property(function: Any, name: str | None, doc: str | None) -> functools.cached_property[Any]:

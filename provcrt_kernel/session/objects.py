@@ -7,6 +7,7 @@ its reducer tells.
 
 from __future__ import annotations
 
+import _decimal
 import copyreg
 import enum
 import sys
@@ -117,13 +118,16 @@ _STREAM_TYPES = frozenset({"RandomState", "Random", "Generator"})
 def constant_of(value: object) -> tuple[str, str] | None:
     """Module and name of a library's stateless constant, such as ``dataclasses.MISSING``, or of its own random stream.
 
-    It is one object in each process, known by its identity alone; the positions of streams are ambient slots.
+    It is one object in each process, known by its identity alone; the positions of streams are ambient slots. A name that ends
+    in ``()`` is of a function that gives it.
     """
     cls = type(value)
     if cls.__name__ in _STREAM_TYPES:
         for where, name in _STREAMS:
             if value is getattr(sys.modules.get(where), name, None):
                 return where, name
+    if cls is _decimal.Context and value is _decimal.getcontext():
+        return "decimal", "getcontext()"  # what it is set to is an ambient slot
     if instance_dict(value) or cls.__basicsize__ > _EMPTY or class_home(cls) not in ("stdlib", "package"):
         return None
     if _is_custom(cls) or slots(value):

@@ -31,21 +31,33 @@ _MAGIC_RUNNERS = {"run_line_magic", "run_cell_magic"}
 
 
 def _chain(node: ast.AST) -> str | None:
-    """`a.b.c` for an attribute look-up that starts at a name, else None."""
+    """`a.b.c` for an attribute look-up that starts at a name, ``getattr`` with a name in quotes included, else None."""
     parts: list[str] = []
-    while isinstance(node, ast.Attribute):
-        parts.append(node.attr)
-        node = node.value
+    while True:
+        match node:
+            case ast.Attribute(value=value, attr=name):
+                pass
+            case ast.Call(func=ast.Name(id="getattr"), args=[value, ast.Constant(value=str(name)), *_]):
+                pass
+            case _:
+                break
+        parts.append(name)
+        node = value
     if isinstance(node, ast.Name):
         return ".".join([node.id, *reversed(parts)])
     return None
 
 
 def _root_chain(node: ast.AST) -> str | None:
-    """The chain below the items of an assignment's target: ``plt.rcParams["x"]`` gives ``plt.rcParams``."""
-    while isinstance(node, ast.Subscript):
-        node = node.value
-    return _chain(node)
+    """The chain that an assignment's target starts with: ``plt.rcParams["x"]`` gives ``plt.rcParams``, ``f(x).y`` gives ``f``."""
+    while True:
+        if chain := _chain(node):
+            return chain
+        match node:
+            case ast.Subscript(value=inner) | ast.Attribute(value=inner) | ast.Call(func=inner):
+                node = inner
+            case _:
+                return None
 
 
 def _literal(node: ast.AST) -> str | None:
@@ -104,8 +116,8 @@ class Scan(ast.NodeVisitor):
             self.chains.add(chain)
             if chain == "inspect.stack":
                 self.wildcard = "uses inspect.stack"
-            if isinstance(node.ctx, ast.Store | ast.Del):
-                self.assigned.add(chain)
+        if isinstance(node.ctx, ast.Store | ast.Del) and (target := _root_chain(node)):
+            self.assigned.add(target)
         self.generic_visit(node)
 
     def visit_Subscript(self, node: ast.Subscript) -> None:
@@ -132,6 +144,13 @@ class Scan(ast.NodeVisitor):
                     self.wildcard = f"calls {name}()"
             case ast.Name(id="setattr" | "delattr") if node.args and (chain := _chain(node.args[0])):
                 self.assigned.add(chain)
+            case ast.Name(id="__import__" | "import_module") | ast.Attribute(attr="import_module") if (
+                node.args and (module := _literal(node.args[0])) and not module.startswith(".")
+            ):
+                self.imports.append(module)
+            case ast.Name(id="getattr") if chain := _chain(node):
+                self.chains.add(chain)
+                self.attributes.add(chain.rpartition(".")[2])
             case ast.Name(id="get_ipython"):
                 self.wildcard = "uses get_ipython()"
             case ast.Attribute(value=ast.Call(func=ast.Name(id="get_ipython")), attr=method) if (

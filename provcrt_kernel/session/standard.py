@@ -194,9 +194,14 @@ def _unchanging(walker: Walker, value: object) -> None:
 
 
 @handles(weakref.ReferenceType)
+@handles_named(
+    "weakref.ReferenceType"
+)  # a WeakValueDictionary holds references of a class of its own, with the key
 def _weak(walker: Walker, value: weakref.ReferenceType[Any]) -> None:
-    walker.token(b"W")
-    walker.walk(value())
+    walker.token(b"W", type(value).__name__)
+    walker.walk(weakref.ReferenceType.__call__(value))
+    if type(value) is not weakref.ReferenceType:
+        state(walker, value)
 
 
 @handles(itertools.count, itertools.repeat, itertools.cycle)

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import gc
 import marshal
+import re
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import xxhash
 
-from .homes import mro_of
+from .homes import dict_of, module_of, mro_of
 from .opaque import full_name, opaque_reason
 
 ATOMS = frozenset({type(None), bool, int, float, complex, str, bytes})
@@ -26,6 +27,13 @@ _STEADY = ATOMS - {type(None)}
 
 BIG = 1 << 16
 """Bytes from which on a buffer enters by its own digest."""
+
+
+IN_TEXT = "an address in a text"
+"""What `Walker.clock` holds if a text shows where an object lies, as its default ``repr`` does."""
+BY_ADDRESS = "an order by address"
+"""The same for a set of objects that are hashed by where they lie."""
+_ADDRESS = re.compile(rb" at 0x(7[ef]|5[56])[0-9a-f]{10}\b")
 
 
 class TooLarge(Exception):
@@ -202,7 +210,10 @@ class Walker:
 
     def digest(self, start: int = 0) -> str:
         """xxh3_128 of everything written since chunk `start`, in hex."""
-        return xxhash.xxh3_128_hexdigest(b"".join(self.out[start:]))
+        data = b"".join(self.out[start:])
+        if b" at 0x" in data and _ADDRESS.search(data):
+            self.clock.add(IN_TEXT)
+        return xxhash.xxh3_128_hexdigest(data)
 
 
 def handler_for(kind: type) -> Handler:
@@ -313,6 +324,8 @@ def members(walker: Walker, tag: bytes, value: Iterable[Any]) -> None:
         return
     # By address, or by code of the notebook, which is not asked: no order of its own. Each member is written
     # alone.
+    if len(items) > 1 and any(map(_lies, items)):
+        walker.clock.add(BY_ADDRESS)
     chunks: list[bytes] = []
     out = walker.out
     order = sorted(items, key=_shape)
@@ -323,6 +336,13 @@ def members(walker: Walker, tag: bytes, value: Iterable[Any]) -> None:
     walker.out = out
     walker.token(tag + b"w", len(chunks))
     walker.out.extend(sorted(chunks))
+
+
+def _lies(item: object) -> bool:
+    """Whether an object of one of the notebook's classes is hashed by its address."""
+    kinds = mro_of(type(item))
+    how = next(dict_of(kind)["__hash__"] for kind in kinds if "__hash__" in dict_of(kind))
+    return how is object.__hash__ and module_of(type(item)) == "__main__"
 
 
 def _is_steady(item: object) -> bool:

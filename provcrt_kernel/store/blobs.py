@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import time
 from collections.abc import Iterator
@@ -44,9 +45,9 @@ class Blobs:
 
     def put_file(self, path: str | os.PathLike[str], *, compress: bool = False) -> str:
         """Keep a file's content, and return its digest."""
-        with open(path, "rb", buffering=0) as file:
+        with io.FileIO(path) as file:
             if os.fstat(file.fileno()).st_size < INLINE:
-                return self.put(file.read())
+                return self.put(file.readall())
             name = digest_file(path)
             with self._batches.batch() as batch:
                 if not self._settled(name, batch):
@@ -145,7 +146,7 @@ def _copy(source: int, draft: Path, name: str, *, frame: bool = False) -> bool:
         return False
     os.lseek(source, 0, os.SEEK_SET)
     state = xxhash.xxh3_128()
-    with open(draft, "wb", buffering=0) as file, open(source, "rb", buffering=0, closefd=False) as stored:
+    with io.FileIO(draft, "w") as file, io.FileIO(source, closefd=False) as stored:
         try:
             for piece in frames.unpacked(stored) if frame else _pieces(source, xxhash.xxh3_128()):
                 state.update(piece)

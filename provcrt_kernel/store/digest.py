@@ -7,6 +7,7 @@ matter of `seal`.
 
 from __future__ import annotations
 
+import io
 import os
 from pickle import PickleBuffer
 from typing import TYPE_CHECKING
@@ -75,7 +76,7 @@ def digest_file(path: str | os.PathLike[str]) -> str:
         Where the file cannot be opened or read.
     """
     state = xxhash.xxh3_128()
-    with open(path, "rb", buffering=0) as file:
+    with io.FileIO(path) as file:  # `open` may be the notebook's
         window = memoryview(bytearray(CHUNK))
         while count := file.readinto(window):
             state.update(window[:count])

@@ -7,6 +7,7 @@ are: nothing here is ever pickled or unpickled, and no name found in a database 
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import re
 import sqlite3
@@ -226,8 +227,8 @@ def fetch(folder: Path, mode: int, filename: str | None, value: object) -> bytes
     if mode == MODE_RAW and isinstance(value, bytes):
         return value
     if mode == MODE_BINARY:
-        with open(_open(folder, filename), "rb") as file:
-            return file.read()
+        with io.FileIO(_open(folder, filename)) as file:
+            return file.readall()
     raise OSError("a row of another kind")
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import io
 import os
 import stat
 import struct
@@ -153,10 +154,10 @@ class Page:
             As from `open`.
         """
         descriptor = self._opened(path, os.O_RDONLY | os.O_CLOEXEC)
-        with open(descriptor, "rb", buffering=0) as file:
+        with io.FileIO(descriptor) as file:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
-            return file.read()
+            return file.readall()
 
 
 def _names(entries: bytes) -> Iterator[str]:

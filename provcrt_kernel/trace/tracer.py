@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import json
 import os
 import shutil
@@ -120,8 +121,8 @@ class Traced:
         """Close the span and return it."""
         path = f"{self._rundir}/{os.fsdecode(END)}{self._serial}"
         try:
-            with open(path, "rb", buffering=0) as file:
-                span = decode(file.read())
+            with io.FileIO(path) as file:  # `open` may be the notebook's
+                span = decode(file.readall())
         except (OSError, msgspec.DecodeError) as error:
             self._lost = True
             return Span(self._name, complete=False, problems=(f"the supervisor gave no span: {error}",))

@@ -1304,3 +1304,61 @@ print("end")
 """,
     sets(d="print('END')"),
 )
+
+_HASHED = """
+# %% a
+class N: pass
+def key(o): return hash(o)
+# %% b
+n = N(); table = {key(n): 'a'}
+# %% c
+r = key(n) in table
+print(r)
+"""
+case(
+    "a hash of an address, in a function of another cell",
+    10,
+    _HASHED,
+    sets(c="r = (key(n) in table, 1)\nprint(r)"),
+    "r",
+    rerun="c",
+    skip="a",
+    telling=True,
+)
+
+case(
+    "an address in a text that is kept",
+    10,
+    """
+# %% a
+class N: pass
+n = N(); shown = repr(n)
+# %% b
+r = shown == repr(n)
+print(r)
+""",
+    sets(b="r = (shown == repr(n), 2)\nprint(r)"),
+    "r",
+    rerun="b",
+    telling=True,
+)
+
+case(
+    "the order of a set of objects",
+    10,
+    """
+# %% a
+class N:
+    def __init__(self, v): self.v = v
+st = {N(i) for i in range(9)}
+# %% b
+order = [n.v for n in st]
+# %% c
+r = order == [n.v for n in st]
+print(r)
+""",
+    sets(c="r = (order == [n.v for n in st], 1)\nprint(r)"),
+    "r",
+    rerun="c",
+    shown="c",
+)

@@ -1112,3 +1112,126 @@ print(helper.get() + x)
     rerun="c d",
     skip="a b",
 )
+
+# -- the same, where the source does not say it plainly -------------------------------------------------------------------
+
+hidden(
+    "a setting in C, set by a function",
+    "import csv\ndef setup(): csv.register_dialect('semi', delimiter=';')",
+    "setup()",
+    "csv.get_dialect('semi').delimiter",
+    telling=True,
+)
+hidden(
+    "a setting in C, set by a method",
+    "import csv\nclass Setup:\n    def go(self):\n        csv.register_dialect('semi', delimiter=';')\n        return self",
+    "s = Setup().go()",
+    "csv.get_dialect('semi').delimiter",
+)
+hidden(
+    "a setter that was imported by its name",
+    "import csv\nfrom csv import register_dialect",
+    "register_dialect('semi', delimiter=';')",
+    "csv.get_dialect('semi').delimiter",
+)
+hidden(
+    "a setter under another name, its value kept",
+    "import csv\nlimit = csv.field_size_limit",
+    "old = limit(5000)",
+    "csv.field_size_limit()",
+    telling=True,
+)
+hidden(
+    "a setter by getattr",
+    "import csv",
+    "getattr(csv, 'register_dialect')('semi', delimiter=';')",
+    "csv.get_dialect('semi').delimiter",
+)
+hidden(
+    "an error handler registered by a function",
+    "import codecs\ndef go(): codecs.register_error('zed', lambda e: ('Z', e.end))",
+    "go()",
+    "'é'.encode('ascii', 'zed')",
+)
+hidden("how nice the process is", "import os", "_ = os.nice(1)", "os.nice(0)")
+hidden(
+    "an attribute of a module beside a seed",
+    "import numpy as np",
+    "np.random.seed(1); np.my_const = 5",
+    "(np.my_const, np.random.rand())",
+    telling=True,
+)
+hidden(
+    "an attribute of a module beside a variable of the environment",
+    "import os",
+    "os.environ['QQ'] = '1'; os.my_const = 5",
+    "(os.my_const, os.environ['QQ'])",
+)
+hidden(
+    "an attribute of a module passed to a function",
+    "import random\ndef go(m, n): setattr(m, n, 5)",
+    "go(random, 'my_const')",
+    "random.my_const",
+)
+hidden(
+    "a library's class changed by a function",
+    "import json\ndef patch():\n    def default(self, o): return sorted(o)\n    json.JSONEncoder.default = default",
+    "patch()",
+    "json.dumps({3, 1})",
+)
+hidden(
+    "a library's object changed by a function",
+    "import reprlib\ndef f(n): reprlib.aRepr.maxlist = n",
+    "f(2)",
+    "reprlib.repr([1, 2, 3, 4])",
+)
+hidden(
+    "a module put in place by a function",
+    "import sys, types\ndef go():\n    m = types.ModuleType('fakemod'); m.V = 3\n    sys.modules['fakemod'] = m",
+    "go()",
+    "__import__('fakemod').V",
+)
+hidden(
+    "an abstract class registers by a function",
+    "import collections.abc\nclass Q: pass\ndef go(c): collections.abc.Sized.register(c)",
+    "go(Q)",
+    "issubclass(Q, collections.abc.Sized)",
+)
+hidden(
+    "the decimal context in a list",
+    "import decimal\nheld = {'c': [decimal.getcontext()]}",
+    "w = 1",
+    "(setattr(held['c'][0], 'prec', 5), decimal.Decimal(1) / 3)",
+    telling=True,
+)
+hidden(
+    "a handler that is a variable, too",
+    "import logging\nlog = logging.getLogger('q2')",
+    "log.setLevel(10); h = logging.NullHandler(); log.addHandler(h)",
+    "(log.handlers[0] is h, log.level)",
+)
+hidden(
+    "an attribute of a logger",
+    "import logging",
+    "logging.getLogger('zz').note = 5",
+    "logging.getLogger('zz').note",
+)
+
+case(
+    "a list that a module holds",
+    9,
+    """
+# %% a
+import string
+xs = [1]
+string.bag = xs
+# %% b
+xs.append(2)
+# %% c
+print(string.bag)
+""",
+    sets(b="xs.append(3)"),
+    "xs; string.bag; string.bag is xs",
+    rerun="b c",
+    telling=True,
+)

@@ -1663,3 +1663,23 @@ r = (f.closed, f.name, f.mode)
     skip="a b c",
     telling=True,
 )
+
+case(
+    "a weak dictionary's value, kept by another name",
+    6,
+    """
+# %% a
+import weakref
+class N: pass
+wv = weakref.WeakValueDictionary(); n1 = N(); wv['a'] = n1
+# %% b
+del n1
+# %% c
+k0 = list(wv)
+print(k0)
+""",
+    sets(b="n2 = n1; del n1"),
+    "k0; list(wv)",
+    rerun="b c",
+    telling=True,
+)
