@@ -25,34 +25,41 @@ demo: $(VENV)/examples  ## run a notebook from scratch, restart, replay it, edit
 # Repetitions run in bubblewrap; where it can neither be found nor installed, their tests are skipped and say so.
 .PHONY: sandbox
 sandbox:
-	@command -v bwrap >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && \
-	    apt-get install -y -qq bubblewrap >/dev/null; } || echo "bubblewrap is missing: apt install bubblewrap"
+	@command -v bwrap >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && $(APT) bubblewrap >/dev/null; } || echo "bubblewrap is missing: apt install bubblewrap"
 
 # The browser tests need Chromium, and node for what runs in it; what cannot be had is left out, and said before the tests begin.
+# A registry that does not answer holds nobody up for long.
 LAB := provcrt_kernel/labextension/package.json
+MODULES := extension/node_modules/.package-lock.json
+NPM := timeout 600 npm --silent --no-audit --no-fund --prefer-offline --fetch-timeout=20000 --fetch-retries=1
+APT := timeout 300 apt-get -o Acquire::http::Timeout=20 -o Acquire::Retries=1 install -y -qq
 
 extension: $(LAB)  ## build the JupyterLab extension (needs node)
 
-$(LAB): extension/package-lock.json $(shell find extension/src extension/style extension/schema -type f)
+$(MODULES): extension/package-lock.json
+	@echo "fetching what the JupyterLab extension is built with"
+	@cd extension && $(NPM) ci
+
+$(LAB): $(MODULES) $(shell find extension/src extension/style extension/schema -type f)
 	@echo "building the JupyterLab extension"
-	@cd extension && { test -d node_modules && test node_modules -nt package-lock.json || npm ci --silent --no-audit --no-fund; } && \
-	    npm run --silent build:prod >build.log 2>&1 || { cat build.log; exit 1; }
+	@cd extension && npm run --silent build:prod >build.log 2>&1 || { cat build.log; exit 1; }
 
 .PHONY: browser extension
 browser:
-	@command -v chromium >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && \
-	    apt-get install -y -qq chromium >/dev/null; } || true
-	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory extension && cd extension && npm run --silent lint && npm test --silent; fi
+	@command -v chromium >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && $(APT) chromium >/dev/null; } || true
+	@if command -v npm >/dev/null && $(MAKE) --no-print-directory $(MODULES); then \
+	    $(MAKE) --no-print-directory extension && cd extension && npm run --silent lint && npm test --silent; fi
 
 # JupyterHub's default proxy is a program for node, from npm.
 PROXY := $(VENV)/node/node_modules/.bin/configurable-http-proxy
 .PHONY: proxy
 proxy: $(VENV)/dev
 	@command -v configurable-http-proxy >/dev/null || test -x $(PROXY) || { \
-	    command -v npm >/dev/null && timeout 300 npm install --silent --no-audit --no-fund --prefix $(VENV)/node configurable-http-proxy@5 >/dev/null; } || true
+	    command -v npm >/dev/null && $(NPM) install --prefix $(VENV)/node configurable-http-proxy@5 >/dev/null; } || true
 
 LEFT_OUT = command -v chromium >/dev/null || echo "LEFT OUT: the browser tests, chromium is missing (apt install chromium)"; \
     command -v npm >/dev/null || echo "LEFT OUT: the JupyterLab extension and all tests of it, npm is missing (install Node.js 20 or newer)"; \
+    ! command -v npm >/dev/null || test -e $(MODULES) || echo "LEFT OUT: the tests of the JupyterLab extension, what it is built with could not be fetched (cd extension && npm ci)"; \
     command -v configurable-http-proxy >/dev/null || test -x $(PROXY) || echo "LEFT OUT: the test of JupyterHub, its proxy is missing (npm install --prefix $(VENV)/node configurable-http-proxy)"
 
 test: lint sandbox browser proxy $(VENV)/dev  ## everything that must hold: lint, types, rooms, notebooks cold and warm, tests

@@ -15,6 +15,7 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 BUILT = "provcrt_kernel/labextension"
+_PATIENCE = 600  # seconds
 SHARED = "share/jupyter/labextensions/provcrt-jupyterlab"
 
 
@@ -47,8 +48,26 @@ class LabExtensionHook(BuildHookInterface):
         npm = shutil.which("npm")
         if npm is None:
             return "npm is missing (install Node.js 20 or newer and install again)"
-        for arguments in (("ci", "--no-audit", "--no-fund"), ("run", "build:prod")):
-            done = subprocess.run((npm, *arguments), check=False, cwd=folder, capture_output=True, text=True)
+        fetch = (
+            "ci",
+            "--no-audit",
+            "--no-fund",
+            "--prefer-offline",
+            "--fetch-timeout=20000",
+            "--fetch-retries=1",
+        )
+        for arguments in (fetch, ("run", "build:prod")):
+            try:
+                done = subprocess.run(
+                    (npm, *arguments),
+                    check=False,
+                    cwd=folder,
+                    capture_output=True,
+                    text=True,
+                    timeout=_PATIENCE,
+                )
+            except subprocess.TimeoutExpired:
+                return f"npm {arguments[0]} took longer than {_PATIENCE} seconds"
             if done.returncode:
                 last = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1:]
                 return f"npm {arguments[0]} failed ({''.join(last)})"

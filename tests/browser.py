@@ -26,11 +26,12 @@ TOKEN = "t"
 
 @dataclass(frozen=True)
 class Lab:
-    """A running server: its address, the folder it serves, and the log to look into."""
+    """A running server: its address, the folder it serves, the log to look into, and the token (none: who has signed in)."""
 
     url: str
     root: Path
     log: Path
+    token: str = TOKEN
 
 
 def chromium() -> str | None:
@@ -138,7 +139,8 @@ class Page:
 
     def open(self, notebook: str) -> None:
         """Go to a notebook and wait until its kernel answers."""
-        self.page.goto(f"{self.lab.url}/lab/tree/{notebook}?token={TOKEN}&reset")
+        token = f"token={self.lab.token}&" if self.lab.token else ""
+        self.page.goto(f"{self.lab.url}/lab/tree/{notebook}?{token}reset")
         self.settled()
 
     def settled(self) -> None:

@@ -22,6 +22,8 @@ from typing import Any
 import pytest
 import requests
 import websocket
+from browser import Lab, chromium, missing, write_notebook
+from browser import Page as Window
 
 CONFIG = Path(__file__).parent.parent / "extension" / "hub" / "jupyterhub_config.py"
 NPM = Path(sys.prefix) / "node" / "node_modules" / ".bin"
@@ -298,3 +300,69 @@ def test_a_day_of_a_user(hub: Hub) -> None:
     nobody = requests.get(f"{hub.url}/user/alice/provcrt/api/status", timeout=30, allow_redirects=False)
     assert nobody.status_code in (302, 403)
     alice.stop_server()
+
+
+def test_a_day_in_a_browser(hub: Hub) -> None:
+    """What a page shows and does, behind the hub's sign-in and its proxy, where addresses begin with the user's."""
+    if lacks := missing():
+        pytest.skip(f"LEFT OUT, the browser tests lack {lacks}")
+    from playwright.sync_api import sync_playwright
+
+    root = hub.homes / "carol"
+    sources = [CELLS["load"], CELLS["count"], "print('the end')"]
+    with sync_playwright() as play:
+        browser = play.chromium.launch(
+            executable_path=chromium(), args=["--no-sandbox", "--disable-dev-shm-usage"]
+        )
+        window = browser.new_page(viewport={"width": 1400, "height": 900})
+        window.set_default_timeout(60_000)
+        window.goto(f"{hub.url}/hub/login")
+        window.fill("#username_input", "carol")
+        window.fill("#password_input", PASSWORD)
+        window.click("#login_submit")
+        window.wait_for_url("**/user/carol/lab**")
+        write_notebook(root / "study.ipynb", sources)
+        (root / "data.txt").write_text("a b c")
+        page = Window(window, Lab(f"{hub.url}/user/carol", root, hub.log, token=""))
+        page.open("study.ipynb")
+        page.run_all()
+        page.await_badges(["executed"] * 3)
+
+        page.restart()
+        page.await_badges(["replayed"] * 3)
+        assert "3 replayed · 0 executed" in window.locator(".provcrt-Status").inner_text()
+        assert "saved" in page.hint(0)
+
+        (root / "data.txt").write_text("a b c d")
+        page.command("Preview Run All")
+        dialog = window.locator(".jp-Dialog .provcrt-Preview")
+        dialog.wait_for()
+        assert "data.txt changed" in dialog.locator("tbody tr").nth(0).inner_text()
+        window.locator(".jp-Dialog button.jp-mod-accept").click()
+        page.await_badges(["executed", "executed", "replayed"])
+        page.done()
+
+        page.cell(0).locator(".provcrt-Badge").click()
+        panel = window.locator("#provcrt-provenance")
+        panel.locator("summary", has_text="History").wait_for()
+        panel.get_by_role("button", name="data.txt").click()
+        window.wait_for_selector(".lm-DockPanel-tabBar .lm-TabBar-tab:has-text('data.txt')")
+        window.locator(".lm-DockPanel-tabBar .lm-TabBar-tab", has_text="study.ipynb").click()
+        panel.get_by_role("tab", name="Graph").click()
+        panel.locator(".provcrt-Node.provcrt-mod-file", has_text="data.txt").click()
+        assert "may re-run 2 cells" in panel.locator(".provcrt-Graph-says").inner_text()
+
+        page.command("Record an Execution of This Notebook")
+        page.command("Show Experiments")
+        experiments = window.locator("#provcrt-experiments")
+        experiments.locator("[data-row='e1']").wait_for(timeout=120_000)
+        page.select(2)
+        page.command("Branch from This Cell")
+        window.wait_for_selector(".lm-DockPanel-tabBar .lm-mod-current:has-text('study')")
+        window.wait_for_function(
+            "() => !document.querySelector('.lm-DockPanel-tabBar .lm-mod-current').innerText.includes('study.ipynb')"
+        )
+        page.settled()
+        page.run_all()
+        assert page.badges()[:2] == ["replayed"] * 2
+        browser.close()
