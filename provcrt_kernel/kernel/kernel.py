@@ -353,6 +353,7 @@ class ProvcrtKernel(IPythonKernel):  # type: ignore[misc]
             names = set(names_in(text)) | source.reads if not source.wildcard else set(engine.slots.names())
             try:
                 engine.ensure(names)
+                engine.settle()
             finally:
                 if source.earlier or source.wildcard or any(n.startswith("_") for n in names_in(text)):
                     self.results.bring(engine)

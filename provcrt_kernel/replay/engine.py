@@ -236,7 +236,12 @@ class Engine:
                 live = slot is not None and slot.live and slot.state.version == state.version
                 self.slots.set(name, state, live=live, maker=index)
                 self.modules.adopt(name, state)
-                if not live and self.ambience.light(name) and state.opaque is None:
+                if (
+                    not live
+                    and self.ambience.light(name)
+                    and state.opaque is None
+                    and self.ambience.at_hand(state)
+                ):
                     light[name] = state
             elif name in kept_live:
                 self.slots.set(name, state, live=True, maker=index)
@@ -441,6 +446,10 @@ class Engine:
             self._left = None
             with self.environ.unread():
                 self.rebuild.ready(reached - {ANY}, self._streams(), modules=True)
+
+    def settle(self) -> None:
+        """Bring hidden state to where the reader believes it to be, as far as no library of its own is needed for that."""
+        self.rebuild.settle()
 
     def plan(self, names: Iterable[str] | None = None) -> Plan[Value]:
         """What a miss that can reach `names` (default: every variable) would do now to make deferred state live."""

@@ -146,6 +146,7 @@ class Rebuild:
         self._recomputed = []
         wanted = self.slots.deferred(n for n in names if not ambient(n))
         if not wanted and not modules:
+            self.settle()
             return []
         if modules:
             self._import()
@@ -160,6 +161,10 @@ class Rebuild:
         if problems:
             raise problems[0]
         return self._recomputed
+
+    def settle(self) -> None:
+        """Restore what any code may see."""
+        self._restore_ambient(())
 
     def _owned(self) -> list[str]:
         """Deferred variables that are a module's own state: running its cell a second time for them would change it twice."""
@@ -391,10 +396,16 @@ class Rebuild:
 
     def _import(self) -> None:
         missing = {name: how for name, how in self._imports.items() if name not in sys.modules}
+        before = self.ambience.capture() if missing else {}
         with self.recompute.quiet() if missing else contextlib.nullcontext():
             for name, (folder, index) in missing.items():
                 with self._as_imported(folder, index):
                     import_again({name: folder})
+        # what the modules set when they are imported was set earlier, and later cells may have set something else
+        after = self.ambience.capture() if missing else before
+        for name in after:
+            if after[name] != before[name] and (slot := self.slots.get(name)) is not None:
+                slot.live = False
         self._imports.clear()
         quiet = ("~package:", MODULE, "~effects")
         for name in self.slots.deferred(n for n in self.slots.ambient_names() if n.startswith(quiet)):

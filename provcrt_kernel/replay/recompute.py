@@ -99,7 +99,8 @@ class Recompute:
         """What the cell moved is to be restored, unless it is now as the session has it."""
         for name, state in record.writes.items():
             if self.ambience.knows(name) and (slot := self.slots.get(name)) is not None:
-                slot.live = slot.state.version == state.version
+                # an import that has been done before changes nothing any more
+                slot.live = slot.state.version == state.version and self.ambience.holds(name, state)
 
     def _check(self, record: Record, made: dict[str, object], same: bool, index: int) -> None:
         """A recomputed value that differs from the recorded one is a new version: what depends on it runs again."""

@@ -6,11 +6,12 @@ sessions start a stream alike that nobody seeds: a cell that moves such a stream
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from provcrt_kernel.session.ambient import Adapter, adapters, asked, inexpressible, visible
+from provcrt_kernel.session.ambient import Adapter, adapters, asked, inexpressible, modules_in, visible
 from provcrt_kernel.session.slots import ABSENT, Slots, State
 from provcrt_kernel.session.source import Source
 from provcrt_kernel.store.digest import digest
@@ -150,6 +151,23 @@ class Ambience:
         """Whether a slot can be restored without importing a library."""
         adapter = self._adapters.get(name)
         return adapter is not None and not adapter.packages
+
+    def holds(self, name: str, state: State) -> bool:
+        """Whether a slot is in this state now, as far as it can be brought there."""
+        adapter = self._adapters.get(name)
+        if adapter is None or state.plain is None:
+            return True
+        now = adapter.capture()
+        if state.opaque is None or self._version(now) == state.version:
+            return self._version(now) == state.version
+        then = msgspec.msgpack.decode(state.plain)
+        if not (isinstance(now, dict) and isinstance(then, dict)):
+            return True
+        return all(now.get(part) == value for part, value in then.items() if not _tokens(value))
+
+    def at_hand(self, state: State) -> bool:
+        """Whether a slot can be brought to a state without importing anything."""
+        return state.plain is None or modules_in(msgspec.msgpack.decode(state.plain)) <= sys.modules.keys()
 
     def restore(self, states: Mapping[str, State]) -> list[str]:
         """Give slots these states; returns those that could not be."""

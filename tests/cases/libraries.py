@@ -271,3 +271,40 @@ plt.plot([1, 2]);
     skip="a",
     telling=True,
 )
+case(
+    "what a module sets when it is imported was set before the notebook set something else",
+    9,
+    """
+# %% a
+import warnings
+import numpy as np
+# %% b
+warnings.simplefilter("error", np.exceptions.RankWarning)
+# %% c
+order = [(f[0], f[2].__name__) for f in warnings.filters]
+print(order)
+""",
+    sets(c="order = [(f[0], f[2].__name__) for f in warnings.filters]\nprint(len(order), order)"),
+    "order; [(f[0], f[2].__name__) for f in warnings.filters]",
+    rerun="c",
+    skip="a b",
+    telling=True,
+)
+case(
+    "a cell that imports is run again for what it sets",
+    9,
+    """
+# %% a
+import warnings, logging
+import numpy as np
+logging.getLogger("numpy").fancy = object()
+# %% b
+import fractions
+# %% c
+print([(f[0], f[2].__name__) for f in warnings.filters])
+""",
+    sets(c="print(1, [(f[0], f[2].__name__) for f in warnings.filters])"),
+    "[(f[0], f[2].__name__) for f in warnings.filters]",
+    rerun="c",
+    telling=True,
+)

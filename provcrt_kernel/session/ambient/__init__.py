@@ -7,7 +7,7 @@ the entry point group ``provcrt.ambient``.
 """
 
 from .adapter import Adapter, Builtin, Kind
-from .plain import inexpressible
+from .plain import inexpressible, modules_in
 from .registry import adapters, asked, visible
 
-__all__ = ["Adapter", "Builtin", "Kind", "adapters", "asked", "inexpressible", "visible"]
+__all__ = ["Adapter", "Builtin", "Kind", "adapters", "asked", "inexpressible", "modules_in", "visible"]

@@ -166,7 +166,7 @@ def _write_magics(value: Any) -> None:
         elif "magic alias" in wanted:
             target, target_kind, params = wanted["magic alias"]
             shell.magics_manager.register_alias(bare, target, target_kind, unplain(params))
-        elif "@name" in wanted:
+        elif not Inexpressible.inside(wanted):
             shell.magics_manager.register_function(unplain(wanted), kind, bare)
     for name in now.keys() - value.keys():
         kind = "cell" if name.startswith("%%") else "line"
@@ -255,7 +255,7 @@ def _write_printers(formatter: Any, now: _Printers, wanted: _Printers) -> None:
             del formatter.type_printers[kind]
         formatter.deferred_printers.pop(tuple(name.rsplit(".", 1)), None)
     for name, printer in wanted.items():
-        if now.get(name) != printer and isinstance(printer, dict) and "@name" in printer:
+        if now.get(name) != printer and not Inexpressible.inside(printer):
             module, _, kind_name = name.rpartition(".")
             formatter.for_type_by_name(module, kind_name, unplain(printer))
 
@@ -323,7 +323,9 @@ def _write_hooks(lists: dict[str, list[Any]], value: dict[str, list[Any]]) -> No
             hook for hook in hooks if _kernels_own(hook) or _inline_hook(hook) or reference(hook) in wanted
         ]
         present = [reference(hook) for hook in hooks]
-        hooks.extend(unplain(hook) for hook in wanted if "@name" in hook and hook not in present)
+        hooks.extend(
+            unplain(hook) for hook in wanted if not Inexpressible.inside(hook) and hook not in present
+        )
 
 
 SLOTS = (

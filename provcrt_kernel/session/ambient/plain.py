@@ -98,8 +98,36 @@ def reference(value: object) -> object:
         name = name_of(value.func)
         if name:
             return {"@partial": [name, [plain(item) for item in value.args], plain(dict(value.keywords))]}
+    if type(value) is types.MethodType and getattr(value.__self__, value.__func__.__name__, None) == value:
+        holder = constant(value.__self__, type(value.__self__))
+        if holder:
+            return {"@bound": [holder, value.__func__.__name__]}
     name = name_of(value)
     return {"@name": name} if name else Inexpressible.of(value)
+
+
+def constant(value: object, kind: type) -> str | None:
+    """``"module:name"`` of an object that an installed package keeps in the module of a class, or in one above that."""
+    module = kind.__module__
+    while installed(module):
+        for name, held in list(vars(sys.modules[module]).items()):
+            if held is value:
+                return f"{module}:{name}"
+        module = module.rpartition(".")[0]
+    return None
+
+
+def modules_in(value: object) -> set[str]:
+    """Modules that `unplain` imports for plain data."""
+    if isinstance(value, list):
+        return set().union(*map(modules_in, value))
+    if not isinstance(value, dict):
+        return set()
+    named = [
+        *([value["@name"]] if "@name" in value else ()),
+        *(value["@bound"][:1] if "@bound" in value else ()),
+    ]
+    return {name.partition(":")[0] for name in named}.union(*map(modules_in, value.values()))
 
 
 def name_of(value: object) -> str | None:
@@ -255,6 +283,7 @@ _DECODERS: dict[str, Callable[[Any], object]] = {
     "@re": _pattern,
     "@method": lambda body: getattr(unplain(body[0]), body[1]),
     "@name": named,
+    "@bound": lambda body: getattr(named(body[0]), body[1]),
     "@partial": lambda body: functools.partial(named(body[0]), *unplain(body[1]), **unplain(body[2])),
     "@fs": lambda body: body.decode("utf-8", "surrogatepass"),
 }

@@ -14,7 +14,7 @@ from array import array
 from typing import Any
 
 from .adapter import Builtin
-from .plain import Inexpressible, installed, plain, reference, unplain
+from .plain import Inexpressible, constant, installed, plain, reference, unplain
 
 # The kernel's own objects: what they are set to is not the notebook's doing.
 OWN = (
@@ -172,7 +172,7 @@ def _write_warnings(value: Any) -> None:
         warnings.showwarning = warnings._showwarning_orig  # type: ignore[attr-defined]
     elif hook == {"@name": "logging:_showwarning"}:
         logging.captureWarnings(True)
-    elif "@name" in hook:
+    elif not Inexpressible.inside(hook):
         warnings.showwarning = unplain(hook)
     warnings.defaultaction = value["default action"]  # type: ignore[attr-defined]
 
@@ -220,13 +220,21 @@ def _logger(logger: logging.Logger) -> object:
 def _handler(handler: logging.Handler) -> object:
     kind = type(handler)
     if handler.filters or kind not in (logging.StreamHandler, logging.NullHandler):
-        return Inexpressible.of(handler)
+        return _of_library(handler)
     stream = getattr(handler, "stream", None)
     where = next((name for name in _STREAMS if stream is getattr(sys, name)), None)
     layout = _layout(handler.formatter)
     if layout is None or (kind is logging.StreamHandler and (where is None or handler.terminator != "\n")):  # type: ignore[attr-defined]
-        return Inexpressible.of(handler)
+        return _of_library(handler)
     return {"class": kind.__name__, "stream": where, "level": handler.level, "layout": layout}
+
+
+def _of_library(handler: logging.Handler) -> object:
+    """A handler that an installed package keeps in a module, by its name there."""
+    name = constant(handler, type(handler)) or constant(handler, type(handler.formatter))
+    if name is None or handler.filters:
+        return Inexpressible.of(handler)
+    return {"class": None, "constant": {"@name": name}, "level": handler.level}
 
 
 def _layout(formatter: logging.Formatter | None) -> list[object] | None:
@@ -279,6 +287,8 @@ def _write_logger(logger: logging.Logger, value: Any) -> None:
             handlers.append(match[1])
         elif "class" in wanted:
             handlers.append(_make_handler(wanted))
+    if any(Inexpressible.inside(wanted) for wanted in value["handlers"]):
+        handlers += [handler for known, handler in spare if Inexpressible.inside(known)]
     if handlers != logger.handlers:
         logger.handlers[:] = handlers
     wanted_filters = value["filters"]
@@ -286,6 +296,10 @@ def _write_logger(logger: logging.Logger, value: Any) -> None:
 
 
 def _make_handler(value: Any) -> logging.Handler:
+    if "constant" in value:
+        found: logging.Handler = unplain(value["constant"])
+        found.setLevel(value["level"])
+        return found
     stream = value["stream"]
     handler = logging.NullHandler() if stream is None else logging.StreamHandler(getattr(sys, stream))
     handler.setLevel(value["level"])
@@ -345,7 +359,7 @@ def _write_hooks(value: Any) -> None:
             original = _originals.get((module.__name__, name), getattr(sys, f"__{name}__", None))
             if original is not None and getattr(module, name) is not original:
                 setattr(module, name, original)
-        elif "@name" in wanted:
+        elif not Inexpressible.inside(wanted):
             setattr(module, name, unplain(wanted))
     finders = value.get("sys.meta_path", [])
     for finder in list(sys.meta_path):
