@@ -2,6 +2,7 @@
 
 import collections
 import functools
+import gc
 import inspect
 import json
 import threading
@@ -13,6 +14,7 @@ import pytest
 from values_notebook import elsewhere, notebook, run
 
 from provcrt_kernel.session.classes import register_live
+from provcrt_kernel.session.fingerprint import fingerprint
 from provcrt_kernel.session.snapshot import (
     Unloadable,
     Unstorable,
@@ -377,6 +379,55 @@ def test_a_class_that_changed_is_not_taken_for_the_old_one(classes):
     back = load(kept.stream, kept.buffers, classes)["x"]
     assert type(back) is not old
     assert back.helper() == "help"
+
+
+_DERIVED = {
+    "a field of a dataclass": (
+        "from dataclasses import *\n@dataclass\nclass B:\n x: int = 0\n seen = []",
+        "@dataclass\nclass D(B):\n y: int = 1",
+    ),
+    "a default factory": (
+        "from dataclasses import *\n@dataclass\nclass B:\n x: list = field(default_factory=lambda: [1], metadata={'a': 1})",
+        "@dataclass\nclass D(B):\n z: int = 2",
+    ),
+    "an equal constant": ("class B: k = 1", "class D(B): k = 1"),
+    "a method under another name": ("class B:\n def v(self): return 1", "class D(B): w = B.v"),
+    "how it is hashed": (
+        "class B:\n def __eq__(self, o): return True\n def __hash__(self): return 1",
+        "class D(B):\n def __eq__(self, o): return False\n __hash__ = B.__hash__",
+    ),
+    "a list": ("class B: xs = []", "class D(B): ys = B.xs"),
+    "half a property": (
+        "class B:\n @property\n def p(self): return 1",
+        "class D(B):\n @B.p.setter\n def p(self, v): pass",
+    ),
+    "a descriptor": (
+        "class F:\n def __get__(self, i, o): return 5\nclass B: f = F()",
+        "class D(B): g = B.__dict__['f']",
+    ),
+    "a partial method": (
+        "import functools\nclass B:\n def a(self, x): return x\n a5 = functools.partialmethod(a, 5)",
+        "class D(B): a6 = B.__dict__['a5']",
+    ),
+}
+
+
+@pytest.mark.parametrize("shared", _DERIVED)
+@pytest.mark.parametrize("order", [("B", "D", "d"), ("d", "D", "B"), ("D", "d", "B")], ids="-".join)
+def test_a_class_stored_apart_from_its_base_shares_with_it_what_it_did(shared, order):
+    space = notebook(*_DERIVED[shared], "d = D()")
+    for name in ("B", "D"):
+        register_live(space[name], space)
+    before = {name: fingerprint(space[name], space).digest for name in order}
+    kept = {name: dump({name: space[name]}, space) for name in order}
+    for name in order:
+        del space[name]
+    gc.collect()
+    for name in order:
+        space |= load(kept[name].stream, kept[name].buffers, space)
+    assert {name: fingerprint(space[name], space).digest for name in order} == before
+    assert type(space["d"]) is space["D"]
+    assert space["D"].__base__ is space["B"]
 
 
 def test_methods_stay_bound_to_the_live_class(classes):

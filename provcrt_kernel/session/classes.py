@@ -20,9 +20,11 @@ from typing import Any, cast
 
 from cloudpickle.cloudpickle import _dynamic_class_reduce
 
+from .definitions import SKIPPED
 from .fingerprint import fingerprint
 from .homes import bases_of, class_home, dict_of, module_of, mro_of, qualname_of
 from .refusals import Unstorable
+from .walk import ATOMS
 
 _live: weakref.WeakValueDictionary[str, type] = weakref.WeakValueDictionary()
 _loading = threading.local()
@@ -91,11 +93,53 @@ def reduce_class(cls: type, digest: str | None) -> Any:
         for name, item in attributes.items():  # mangled names too
             if type(item) is MemberDescriptorType:
                 state[0].pop(name, None)
+        # and what a base has as well, which may change there alone
+        inherited = {name for base in bases_of(cls) for name in dict_of(base)}
+        for name in attributes.keys() & inherited - state[0].keys() - arguments[3].keys() - SKIPPED:
+            if type(attributes[name]) is not MemberDescriptorType:
+                state[0][name] = attributes[name]
     # cloudpickle sorts them, but their order can be seen
     places = {name: place for place, name in enumerate(attributes)}
     own = dict(sorted(state[0].items(), key=lambda item: places.get(item[0], len(places))))
-    state = (own, *state[1:])
+    state = (_borrowed(cls, own), *state[1:])
     return make_class, (digest, constructor, tuple(arguments)), (setter, state), None, None, fill_class
+
+
+class Borrowed:
+    """In a stream, what a class has from a base of the notebook: it comes from the base that is live then, or it were a copy."""
+
+    def __init__(self, base: type, path: tuple[str, ...]) -> None:
+        self._found = base, path
+
+    def __reduce__(self) -> Any:
+        return borrow, self._found
+
+
+def borrow(base: type, path: tuple[str, ...]) -> Any:
+    """Called by a stream: an attribute of a class, or an item of a dict that is one."""
+    found: Any = dict_of(base)
+    for name in path:
+        found = found[name]
+    return found
+
+
+def _borrowed(cls: type, own: dict[str, Any]) -> dict[str, Any]:
+    """Attributes of a class; what it shares with its bases in the notebook, such as fields of dataclasses, as `Borrowed`."""
+    theirs: dict[int, Borrowed] = {}
+    for base in mro_of(cls)[:0:-1]:
+        if class_home(base) == "notebook":
+            for name, item in dict_of(base).items():
+                theirs[id(item)] = Borrowed(base, (name,))
+                if name == "__dataclass_fields__":
+                    theirs |= {id(f): Borrowed(base, (name, field)) for field, f in item.items()}
+    if not theirs:
+        return own
+    found = {
+        n: v if type(v) in ATOMS or isinstance(v, type) else theirs.get(id(v), v) for n, v in own.items()
+    }
+    if type(fields := found.get("__dataclass_fields__")) is dict:
+        found["__dataclass_fields__"] = {n: theirs.get(id(f), f) for n, f in fields.items()}
+    return found
 
 
 def _runs_code_when_made(cls: type) -> bool:

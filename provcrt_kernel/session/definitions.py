@@ -39,6 +39,8 @@ SKIPPED = frozenset(
 _ANY_NAME = (eval, exec, globals, locals, vars, dir, sys._getframe)
 """Functions that read any name of who calls them."""
 
+_FUNCTIONS = (FunctionType, CellType, property, staticmethod, classmethod)
+
 # --- functions --------------------------------------------------------------------------------------------
 
 
@@ -215,6 +217,7 @@ def _class(walker: Walker, cls: type) -> None:
         return
     if walker.met(cls):
         return
+    start = len(walker.keep)
     walker.token(b"K", type.__dict__["__name__"].__get__(cls), qualname_of(cls), module_of(cls))
     class_token(walker, type(cls))
     bases = bases_of(cls)
@@ -233,6 +236,8 @@ def _class(walker: Walker, cls: type) -> None:
     if "_abc_impl" in attributes:
         registry = cast(Any, abc)._get_dump(cls)[0]
         walker.token(b"k", *sorted(full_name(sub) for ref in registry if (sub := ref()) is not None))
+    # a class that is derived from it may have its functions, or equal ones if it was loaded without it: no reader can tell
+    walker.forget(start, _FUNCTIONS)
 
 
 @handles(

@@ -171,6 +171,7 @@ def _again_deeper(walker: Walker, value: object, written: int) -> None:
     """Walk a deep structure once more with a higher recursion limit."""
     del walker.out[written:]
     walker.memo.clear()
+    walker.numbered = 0
     walker.regions = Regions()
     walker.type_tokens.clear()
     walker.fresh = None

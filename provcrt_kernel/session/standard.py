@@ -113,10 +113,11 @@ def _pattern(walker: Walker, value: re.Pattern[Any]) -> None:
 
 @handles(types.MappingProxyType)
 def _proxy(walker: Walker, value: types.MappingProxyType[Any, Any]) -> None:
-    if not walker.met(value):
+    if not len(value):  # the one that every dataclass shares
+        walker.token(b"X", 0)
+    elif not walker.met(value):
         walker.token(b"X", len(value))
-        if len(value):  # the empty one is shared by every dataclass
-            walker.real((_mapping_behind(value),))
+        walker.real((_mapping_behind(value),))
 
 
 def _mapping_behind(value: types.MappingProxyType[Any, Any]) -> object:

@@ -13,6 +13,7 @@ import marshal
 import re
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping
+from types import FunctionType
 from typing import Any
 
 import xxhash
@@ -109,6 +110,7 @@ class Walker:
         self.limit = limit
         self.out: list[bytes] = [b"provcrt value 1\n"]
         self.memo: dict[int, int] = {}
+        self.numbered = 0
         # What was made for the walk alone must outlive it, or its id would be used again; inside of such,
         # `fresh` holds the ids that are nevertheless the value's own.
         self.keep: list[object] = []
@@ -159,7 +161,7 @@ class Walker:
         if number is not None:
             self.out.append(b"\xff@" + number.to_bytes(4, "little"))
             return True
-        self.memo[key] = len(self.memo)
+        self.memo[key] = self.numbered = self.numbered + 1
         self.keep.append(value)  # or its address may be another's later in this walk
         if self.fresh is None:
             self.objects.add(key)
@@ -172,9 +174,23 @@ class Walker:
         if number is not None:
             self.out.append(b"\xff@" + number.to_bytes(4, "little"))
             return True
-        self.memo[key] = len(self.memo)
+        self.memo[key] = self.numbered = self.numbered + 1
         self.keep.append(value)
         return False
+
+    def forget(self, start: int, kinds: tuple[type, ...]) -> None:
+        """Objects of some kinds, met since `keep` had `start` members, are written in full where they are met again."""
+        for value in self.keep[start:]:
+            if isinstance(value, kinds):
+                self.memo.pop(id(value), None)
+                if isinstance(value, FunctionType):
+                    for part in (
+                        value.__dict__,
+                        value.__annotations__,
+                        value.__defaults__,
+                        value.__kwdefaults__,
+                    ):
+                        self.memo.pop(id(part), None)
 
     def temporary(self, value: object, owner: object = None) -> None:
         """Visit what was made for the walk: in it only `owner`'s own parts have an identity."""

@@ -1362,3 +1362,33 @@ print(r)
     rerun="c",
     shown="c",
 )
+
+case(
+    "a dataclass derived from one whose list grows",
+    10,
+    """
+# %% a
+from dataclasses import dataclass
+@dataclass
+class B:
+    x: int = 0
+    seen = []
+    def __post_init__(self): B.seen.append(self.x)
+# %% b
+@dataclass
+class D(B):
+    y: int = 1
+# %% c
+a1 = D(5)
+# %% d
+b1 = B(6)
+# %% e
+r = (B.seen, a1 == D(5), type(a1) is D, isinstance(a1, B))
+print(r)
+""",
+    sets(d="b1 = B(7)"),
+    "r; B.seen",
+    rerun="d e",
+    skip="a b c",
+    telling=True,
+)
