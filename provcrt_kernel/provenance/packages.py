@@ -110,6 +110,7 @@ class Installed:
 
     def __init__(self, index: Index | None = None) -> None:
         self._index = read_index() if index is None else index
+        self._closures: dict[frozenset[str], frozenset[Distribution]] = {}  # every cell asks, and most alike
 
     def of_module(self, top: str) -> Distribution | None:
         """The distribution that installed the top-level module `top`; None for the standard library and local modules."""
@@ -124,6 +125,12 @@ class Installed:
 
     def closure(self, tops: Iterable[str]) -> frozenset[Distribution]:
         """The distributions of some top-level modules, and all that those require."""
+        asked = frozenset(tops)
+        if asked not in self._closures:
+            self._closures[asked] = self._required_by(asked)
+        return self._closures[asked]
+
+    def _required_by(self, tops: frozenset[str]) -> frozenset[Distribution]:
         index = self._index
         todo = [key for top in tops if (key := self._key(top))]
         seen: set[str] = set()
