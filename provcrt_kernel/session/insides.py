@@ -25,12 +25,12 @@ KEPT = frozenset(
     "warnings logging random decimal locale asyncio os sys threading re "
     "numpy pandas matplotlib sklearn scipy seaborn torch plotly IPython PIL tqdm".split()
 )
-#: Public names of theirs that have slots, or that Python itself binds anew.
+#: Public names of theirs that have slots, or that Python itself binds anew, or IPython with the first plot.
 _SLOTTED = frozenset(
     "sys.stdin sys.stdout sys.stderr sys.excepthook sys.displayhook sys.unraisablehook sys.breakpointhook sys.path sys.argv "
     "sys.modules sys.meta_path sys.dont_write_bytecode sys.tracebacklimit sys.last_type sys.last_value sys.last_traceback "
     "sys.last_exc threading.excepthook warnings.filters warnings.showwarning os.environ matplotlib.rcParams "
-    "matplotlib.pyplot.rcParams".split()
+    "matplotlib.pyplot.rcParams matplotlib.pyplot.draw_if_interactive".split()
 )
 #: What Python itself notes down in modules and classes: warnings shown, names of slots for `copyreg`.
 _BOOKKEEPING = frozenset({"__warningregistry__", "__slotnames__"})
