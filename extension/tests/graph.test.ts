@@ -81,3 +81,54 @@ it('lays out a graph with cycles and edges to nowhere', () => {
   expect(place(odd).edges).toHaveLength(7);
   expect(place({ cells: [], files: [], variables: [], edges: [] }).nodes).toEqual([]);
 });
+
+/** A long notebook: most cells read what was bound a little above, and something from far above. */
+function long(cells: number): IGraph {
+  const names = Array.from({ length: cells }, (_, index) => `${index}`);
+  const read = (from: number, to: string) => ({
+    from: `variable:v${from}@${from}`,
+    to: `cell:${to}`,
+    kind: 'reads' as const
+  });
+  return {
+    cells: names.map(cell),
+    files: names.filter((_, index) => index % 4 === 0).map(file),
+    variables: names.map(name => variable(`v${name}`, name)),
+    edges: names.flatMap((name, index) => [
+      ...(index % 4 === 0
+        ? [{ from: `file:${name}`, to: `cell:${name}`, kind: 'reads' as const }]
+        : []),
+      { from: `cell:${name}`, to: `variable:v${name}@${name}`, kind: 'writes' as const },
+      ...(index > 0 ? [read(index - 1, name)] : []),
+      ...(index > 8 ? [read(Math.floor((index * 7) / 8) - 1, name)] : [])
+    ])
+  };
+}
+
+it('lays out what is too much for dagre in plain layers, without overlaps', () => {
+  const { nodes, edges, width } = place(long(900));
+  expect(nodes.length).toBe(2025);
+  const at = new Map(nodes.map(node => [node.id, node]));
+  expect(edges.every(edge => at.get(edge.from)!.y < at.get(edge.to)!.y)).toBe(true);
+  const rows = new Map<number, typeof nodes>();
+  for (const node of nodes) {
+    rows.set(node.y, [...(rows.get(node.y) ?? []), node]);
+  }
+  for (const row of rows.values()) {
+    row.sort((a, b) => a.x - b.x);
+    row.forEach((node, index) => {
+      const end = index + 1 < row.length ? row[index + 1].x - row[index + 1].width / 2 : width;
+      expect(node.x + node.width / 2).toBeLessThanOrEqual(end);
+    });
+  }
+  // a file lies just above who reads it first
+  expect(at.get('cell:400')!.y - at.get('file:400')!.y).toBeLessThan(100);
+});
+
+it('lays out circles of many in plain layers', () => {
+  const odd = long(900);
+  odd.edges.push({ from: 'variable:v899@899', to: 'file:0', kind: 'writes' });
+  expect(place(odd).nodes.every(node => Number.isFinite(node.x) && Number.isFinite(node.y))).toBe(
+    true
+  );
+});

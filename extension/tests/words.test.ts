@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
 import type { IPreview, IPreviewCell, Verdict } from '../src/contract';
 import { diffLines } from '../src/model/diff';
-import { briefDuration, duration, size, within } from '../src/model/format';
+import { briefDuration, differing, duration, size, within } from '../src/model/format';
 import { summary } from '../src/model/preview';
 
 it('says durations as people do', () => {
@@ -25,6 +25,17 @@ it('says sizes and paths', () => {
   expect([0, 999, 1500, 12_345_678].map(size)).toEqual(['0 B', '999 B', '1.5 kB', '12 MB']);
   expect(within('/a/b/c.csv', '/a/b')).toBe('b/c.csv'.slice(2));
   expect(within('/a/bc', '/a/b')).toBe('/a/bc');
+});
+
+it('says what differs', () => {
+  const said = [[], ['source'], ['outputs'], ['source', 'outputs'], ['missing']].map(differing);
+  expect(said).toEqual([
+    'the same',
+    'source differs',
+    'outputs differ',
+    'source and outputs differ',
+    'in one of them only'
+  ]);
 });
 
 it('sums up a preview', () => {

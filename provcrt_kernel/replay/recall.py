@@ -10,6 +10,7 @@ import contextlib
 import difflib
 import itertools
 import os
+import re
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -28,6 +29,7 @@ Kind = Literal["file", "folder", "absent", "variable", "environment", "package",
 #: Records of one cell that its history tells of.
 _LATEST = 50
 _ALL_NAMES = "*"
+_DIGEST = re.compile(r"\b([0-9a-f]{12})[0-9a-f]{8,}")
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -359,7 +361,8 @@ def _unlike(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
 
 
 def _short(version: str | None) -> str | None:
-    return None if version is None else version.removeprefix("x:")[:12]
+    """Return a version for people: of a digest its beginning, of anything else what it says."""
+    return None if version is None else _DIGEST.sub(r"\1", version.removeprefix("x:"))[:60]
 
 
 def _content(known: FileInput) -> str:

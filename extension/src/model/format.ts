@@ -68,3 +68,14 @@ export function within(path: string, folder: string): string {
   const prefix = folder.endsWith('/') ? folder : `${folder}/`;
   return path.startsWith(prefix) ? path.slice(prefix.length) : path;
 }
+
+/** What of a cell differs between two executions. */
+export function differing(parts: readonly string[]): string {
+  if (parts.includes('missing')) {
+    return 'in one of them only';
+  }
+  if (parts.length === 0) {
+    return 'the same';
+  }
+  return `${parts.join(' and ')} ${parts.length === 1 && !parts[0].endsWith('s') ? 'differs' : 'differ'}`;
+}

@@ -2,6 +2,7 @@
 import { graphlib, layout } from '@dagrejs/dagre';
 import type { IGraph } from '../contract';
 import { duration } from './format';
+import { arc, crossings, type IFlow, ranks, stack } from './layers';
 
 export type NodeKind = 'cell' | 'file' | 'variable';
 
@@ -36,6 +37,8 @@ export interface ILayout {
 const HEIGHT = 24;
 const LETTER = 7;
 const LONGEST = 22;
+/** Nodes and bends that dagre lays out in half a second. */
+const BEARABLE = 1200;
 
 /**
  * What of a graph is worth drawing: no names of modules, and no files that the server does not serve unless they are asked for.
@@ -50,9 +53,24 @@ export function worthDrawing(graph: IGraph, elsewhere: boolean): IGraph {
   };
 }
 
-/** Where the nodes of a graph lie, from top to bottom; layers and crossings by dagre. */
+/** Where the nodes of a graph lie, from top to bottom; by dagre, or where that would take long, in plain layers. */
 export function place(graph: IGraph): ILayout {
   const boxes = nodes(graph);
+  const flows = graph.edges.filter(edge => boxes.has(edge.from) && boxes.has(edge.to));
+  const rank = ranks(boxes.keys(), flows);
+  if (boxes.size + crossings(rank, flows) <= BEARABLE) {
+    return byDagre(boxes, flows);
+  }
+  const { width, height } = stack(boxes, flows, rank);
+  const edges = flows.map(({ from, to }) => ({
+    from,
+    to,
+    path: arc(boxes.get(from)!, boxes.get(to)!)
+  }));
+  return { nodes: [...boxes.values()], edges, width, height };
+}
+
+function byDagre(boxes: Map<string, INode>, flows: readonly IFlow[]): ILayout {
   const drawing = new graphlib.Graph();
   drawing.setGraph({
     rankdir: 'TB',
@@ -67,7 +85,6 @@ export function place(graph: IGraph): ILayout {
   for (const box of boxes.values()) {
     drawing.setNode(box.id, { width: box.width, height: box.height });
   }
-  const flows = graph.edges.filter(edge => boxes.has(edge.from) && boxes.has(edge.to));
   for (const edge of flows) {
     drawing.setEdge(edge.from, edge.to);
   }

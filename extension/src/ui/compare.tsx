@@ -7,7 +7,7 @@ import { ReactWidget } from '@jupyterlab/ui-components';
 import { Widget } from '@lumino/widgets';
 import React, { useEffect, useRef, useState } from 'react';
 import type { IComparedCell, IComparison, IExecution } from '../contract';
-import { duration, moment } from '../model/format';
+import { differing, duration, moment } from '../model/format';
 import { Diff } from './diff';
 import { experimentsIcon } from './icons';
 
@@ -77,10 +77,7 @@ function Comparison({ comparison, rendermime }: IComparisonProps): JSX.Element {
         <section key={cell.id} className="provcrt-Compare-cell">
           <h3>
             {cell.number === null ? 'Cell' : `Cell ${cell.number}`}
-            <small>
-              {' '}
-              {cell.differs.length ? `${cell.differs.join(' and ')} differ` : 'the same'}
-            </small>
+            <small> {differing(cell.differs)}</small>
           </h3>
           <div className="provcrt-Compare-row">
             <Side cell={cell.a} other={cell.b} rendermime={rendermime} />
