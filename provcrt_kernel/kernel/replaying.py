@@ -70,7 +70,8 @@ class Replayer:
         }
         try:
             if history:
-                shell.history_manager.store_inputs(count, source.text, source.text)
+                transformed = self._standing.transformed(source.text)
+                shell.history_manager.store_inputs(count, transformed, source.text)
             for kept in messages:
                 message = kept.whole(engine.store.get)
                 if message is None:

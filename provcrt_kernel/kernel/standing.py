@@ -27,6 +27,10 @@ class Standing:
         self._latest[record.id] = code, number
         here.replayed(lambda: self._places(record, code, number))
 
+    def transformed(self, code: str) -> str:
+        """A cell as IPython's history has it."""
+        return self._transform(code)
+
     def text(self, record: Record) -> str:
         """The text of a record's cell in this session; it may be laid out differently than when it ran."""
         return self._latest.get(record.id, (record.text, 0))[0]

@@ -442,7 +442,8 @@ class Engine:
         reached = self.slots.reach(names)
         if ANY in reached:
             reached = self.slots.reach(self.slots.names())
-        if self.slots.deferred(n for n in reached if not ambient(n)):
+        modules = self.slots.modules(reached) or self.slots.union(reached, "packages")
+        if self.slots.deferred(n for n in reached if not ambient(n)) or (modules and self.rebuild.pinned):
             self._left = None
             with self.environ.unread():
                 self.rebuild.ready(reached - {ANY}, self._streams(), modules=True)

@@ -22,6 +22,7 @@ import msgspec
 from provcrt_kernel.replay.cell import Left, Outcome, Running, Seen, packages_of, reach
 from provcrt_kernel.replay.instruments import Instruments
 from provcrt_kernel.session import entropy
+from provcrt_kernel.session.ambient.ipython import keep_state
 from provcrt_kernel.session.classes import register_live
 from provcrt_kernel.session.codes import LINES, SEEDS
 from provcrt_kernel.session.effects import (
@@ -194,6 +195,7 @@ class Observer:
         left = (change.states, change.deleted, moved, outcome.shown)
         visible = any(left) or any(a.written or a.removed for a in span.accesses)
         pinned += changed(running.watched)
+        pinned += [f"it runs {n}, which may keep state" for n in keep_state(source.magics)]
         pinned += hidden_effects(source, tools.namespace, explained, running.reached, words, visible=visible)
         local = [n[len(MODULE) :] for n in modules if n.startswith(MODULE)]
         if local and not changed_modules:
@@ -270,7 +272,7 @@ class Observer:
     def _observe(self, running: Running, bound: dict[str, int], everything: str | None) -> Change:
         tools, slots = self._tools, self._tools.slots
         looked = set(running.reached) | running.source.binds | slots.held()
-        if everything or "run" in running.source.magics:
+        if everything or running.source.earlier or "run" in running.source.magics:
             looked |= variables(tools.namespace, tools.hidden)
 
         def compare(names: set[str]) -> Change:

@@ -235,8 +235,9 @@ class Recording:
         value = outcome.result[0]
         found = fingerprint(value, tools.namespace)
         for name, other in tools.namespace.items() if found.objects else ():
-            if other is value and (slot := tools.slots.get(name) or None):
-                state = change.states.get(name) or slot.state
+            slot = tools.slots.get(name)
+            state = change.states.get(name) or (slot.state if slot is not None else None)
+            if other is value and state is not None:
                 return State(state.version, group=(name,))
         if found.opaque or found.size > _LARGE_RESULT:
             return None

@@ -1211,3 +1211,109 @@ hold = [threading.Lock(), whole]
     sets(call="hold[1](0)"),
     rerun="call",
 )
+
+
+# -- results, and what magics keep ----------------------------------------------------------------------------------------
+
+case(
+    "a result by another name is changed",
+    14,
+    """
+# %% a
+xs = [1]
+xs
+# %% b
+_.append(2)
+# %% c
+print(xs)
+# %% d
+same = Out[1] is xs
+""",
+    sets(b="_.append(5)"),
+    "xs; same",
+    rerun="b c",
+    telling=True,
+)
+
+case(
+    "the history of a replayed magic",
+    18,
+    """
+# %% a
+%precision 3
+# %% b
+!true
+# %% c
+print(In[1], _ih[2])
+""",
+    sets(c="print(In[1], _ih[2], _i1)"),
+    rerun="c",
+    skip="a b",
+)
+
+case(
+    "a magic that counts",
+    18,
+    """
+# %% a
+from IPython.core.magic import Magics, magics_class, line_magic
+@magics_class
+class M(Magics):
+    n = 0
+    @line_magic
+    def count(self, line): self.n += 1; return self.n
+get_ipython().register_magics(M)
+# %% b
+x = %count
+# %% c
+y = %count
+""",
+    sets(c="y = %count\ny += 10"),
+    "x; y",
+    rerun="c",
+    telling=True,
+)
+
+case(
+    "an extension that counts",
+    18,
+    """
+# %% a
+%load_ext counting
+# %% b
+x = %count
+# %% c
+y = %count
+""",
+    sets(c="y = %count\ny += 10"),
+    "x; y",
+    rerun="c",
+    files={
+        "counting.py": """
+            n = 0
+            def count(line):
+                global n
+                n += 1
+                return n
+            def load_ipython_extension(shell): shell.register_magic_function(count, "line")
+            """
+    },
+)
+
+case(
+    "a folder to go back to",
+    18,
+    """
+# %% a
+import os
+os.makedirs("sub", exist_ok=True)
+# %% b
+%pushd sub
+# %% c
+%popd
+""",
+    sets(c="%popd\nback = os.path.basename(os.getcwd()) != 'sub'"),
+    "back",
+    rerun="c",
+    shown="",
+)

@@ -1399,3 +1399,23 @@ print(there)
     "there",
     rerun="a b",
 )
+
+
+case(
+    "a setting of a module that is asked for from outside",
+    13,
+    """
+# %% a
+import helper
+# %% b
+r = helper.N
+# %% c
+helper.N = 5
+""",
+    same,
+    "r; helper.N",
+    order="a c b",
+    rerun="b",
+    skip="a",
+    files={"helper.py": "N = 1\n"},
+)

@@ -7,6 +7,7 @@ added counts.
 from __future__ import annotations
 
 import sys
+import types
 from typing import Any
 
 from .adapter import Builtin
@@ -66,6 +67,7 @@ def _read_settings() -> object | None:
         "exceptions": [reference(kind) for kind in shell.custom_exceptions],
         "exception handler": reference(shell.CustomTB) if shell.custom_exceptions else None,
         "log": shell.logger.logfname if shell.logger.log_active else None,
+        "folders": list(shell.dir_stack),
     }
 
 
@@ -80,6 +82,7 @@ def _write_settings(value: Any) -> None:
         shell.call_pdb = value["pdb"]
     if not value["exceptions"] and shell.custom_exceptions:
         shell.set_custom_exc((), None)
+    shell.dir_stack[:] = value["folders"]
     if value["log"] is None and shell.logger.log_active:
         shell.logger.logstop()
 
@@ -140,6 +143,21 @@ def _read_magics() -> object | None:
                 else:
                     added[f"{'%' if kind == 'line' else '%%'}{name}"] = encoded
     return dict(sorted(added.items()))
+
+
+def keep_state(names: frozenset[str]) -> list[str]:
+    """Magics of these names that can keep what nobody sees: neither IPython's own nor plain functions of the notebook."""
+    shell = current_shell()
+    found = []
+    for kind, table in shell.magics_manager.magics.items() if shell is not None and names else ():
+        for name in sorted(names & table.keys()):
+            magic = table[name]
+            plain_function = isinstance(magic, types.FunctionType) and not magic.__closure__
+            if _kernels_own(magic) or (plain_function and magic.__globals__ is shell.user_ns):
+                continue
+            if isinstance(magic, types.FunctionType | types.MethodType):
+                found.append(f"{'%' if kind == 'line' else '%%'}{name}")
+    return found
 
 
 def _magic(magic: Any) -> object | None:
