@@ -1,7 +1,9 @@
 """Which environment variables a cell reads and changes.
 
-`os.environ` is read by name, so each variable is a slot of its own: a change of one that nobody asked for re-runs nothing.
-Reads are seen by wrapping the two methods of `os._Environ` that every access goes through; a child process sees the whole
+`os.environ` is read by name, so each variable is a slot of its own: a change of one that nobody asked for re-runs
+Reads are seen by wrapping the two methods of `os._Environ` that every access goes through, and `tempfile`, which
+asks once. A child process sees the whole
+Reads are seen by wrapping the two methods of `os._Environ` that every access goes through, and `tempfile`, which asks once. A child process sees the whole
 environment. Variables that Jupyter and this kernel set for themselves differ from session to session and are nobody's
 input unless a cell asks for them by name.
 """
@@ -10,6 +12,7 @@ from __future__ import annotations
 
 import functools
 import os
+import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -76,8 +79,8 @@ class EnvironReads:
 
         @functools.wraps(item)
         def getitem(environ: Any, key: str) -> str:
-            if not self._quiet and isinstance(key, str):
-                self.names.add(key)
+            if not self._quiet and isinstance(key, str | bytes):  # `os.environb` asks in bytes
+                self.names.add(os.fsdecode(key))
             return item(environ, key)
 
         @functools.wraps(iterate)
@@ -91,14 +94,24 @@ class EnvironReads:
         def setitem(environ: Any, key: str, value: str) -> None:
             put(environ, key, value)
             if not self._quiet:
-                self.set.add(key)
+                self.set.add(os.fsdecode(key))
 
         @functools.wraps(drop)
         def delitem(environ: Any, key: str) -> None:
             drop(environ, key)
             if not self._quiet:
-                self.set.add(key)
+                self.set.add(os.fsdecode(key))
 
+        # found once in a process, and by the kernel before any cell
+        find = tempfile._gettempdir  # type: ignore[attr-defined]
+
+        @functools.wraps(find)
+        def gettempdir() -> Any:
+            if not self._quiet:
+                self.names.update(("TMPDIR", "TEMP", "TMP"))
+            return find()
+
+        tempfile._gettempdir = gettempdir  # type: ignore[attr-defined]
         self._patch(kind, "__getitem__", getitem)
         self._patch(kind, "__iter__", iterator)
         self._patch(kind, "__setitem__", setitem)

@@ -1014,3 +1014,38 @@ os.path.exists('x' * 300), os.path.exists('y/' * 3000)
     skip="show ask",
     telling=True,
 )
+
+case(
+    "a variable asked for in bytes",
+    4,
+    """
+# %% a
+import os
+v = os.environb.get(b'QX')
+# %% b
+print(v)
+""",
+    same,
+    "v",
+    rerun="a b",
+    env_before={"QX": "1"},
+    env_after={"QX": "2"},
+)
+
+case(
+    "the folder for temporary files",
+    4,
+    """
+# %% a
+import tempfile
+v = tempfile.gettempdir()
+# %% b
+print(v)
+""",
+    same,
+    "v",
+    rerun="a b",
+    env_before={"TMPDIR": "/tmp"},
+    env_after={"TMPDIR": "/var/tmp"},
+    telling=True,
+)
