@@ -42,7 +42,7 @@ def test_a_branch_shares_the_past_and_is_known_as_a_child(tmp_path):
     copy = tmp_path / made.notebook
     assert (made.id, made.parent, made.number) == ("b1", "e1", 3)
     assert copy.name == "study-branch1.ipynb"
-    assert shown(copy) == [*shown(tmp_path / "study.e1.ipynb")[:3], "", ""]
+    assert shown(copy) == [*shown(project.executed("e1")[0])[:3], "", ""]
     assert [cell.source for cell in nbformat.read(copy, 4).cells if cell.cell_type == "code"] == CELLS
 
     listed = provcrt("list", cwd=tmp_path).stdout.splitlines()

@@ -135,8 +135,8 @@ def test_the_demonstration_of_a_notebook(user, tmp_path):
     assert [cell["status"] for cell in told["cells"]] == ["executed", "replayed", "replayed"]
     assert told["verdict"]["word"] == "diverged"  # on what is here now
 
-    user("exec", "study.ipynb", "-p", "m=5", cwd=tmp_path)
-    shown = nbformat.read(tmp_path / "study.e2.ipynb", as_version=4)
+    user("exec", "study.ipynb", "-p", "m=5", "-o", "executed.ipynb", cwd=tmp_path)
+    shown = nbformat.read(tmp_path / "executed.ipynb", as_version=4)
     assert shown.cells[0].source == "# Parameters\nm = 5"
     again = json.loads(user("repeat", "e2", "--json", cwd=tmp_path).stdout)
     assert again["verdict"]["word"] == "reproduced"

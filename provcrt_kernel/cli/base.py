@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import NoReturn
+from unicodedata import combining, east_asian_width
 
 from provcrt_kernel.runtime import CellRun, Commanded
 from provcrt_kernel.runtime.execution import one_line, to_json
@@ -53,7 +54,7 @@ def print_json(value: object) -> None:
 
 
 def print_table(titles: Sequence[str], rows: Iterable[Sequence[str]], right: Sequence[int] = ()) -> None:
-    """Print a table, which fits a terminal and is cut nowhere else, unless it is empty.
+    """Print a table, unless it is empty.
 
     Parameters
     ----------
@@ -62,17 +63,24 @@ def print_table(titles: Sequence[str], rows: Iterable[Sequence[str]], right: Seq
     right : sequence of int
         Columns of numbers.
     """
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
+    lines = [[one_line(word) for word in row] for row in rows]
+    if not lines:
+        return
+    lines.insert(0, list(titles))
+    widths = [max(map(_width, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        words = [
+            " " * (width - _width(word)) + word if number in right else word + " " * (width - _width(word))
+            for number, (word, width) in enumerate(zip(line, widths, strict=True))
+        ]
+        print("  ".join(words).rstrip())
 
-    table = Table(*titles, box=None, pad_edge=False)
-    for number in right:
-        table.columns[number].justify = "right"
-    for row in rows:
-        table.add_row(*(escape(one_line(word)) for word in row))
-    if table.row_count:
-        Console(width=None if sys.stdout.isatty() else 1000, highlight=False).print(table)
+
+def _width(text: str) -> int:
+    """Return how many places of a terminal a text takes."""
+    if text.isascii():
+        return len(text)
+    return sum((east_asian_width(each) in "WF") + 1 for each in text if not combining(each))
 
 
 def print_cells(cells: Sequence[CellRun]) -> None:

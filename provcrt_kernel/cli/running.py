@@ -11,7 +11,7 @@ import typer
 
 from provcrt_kernel.cli import runs
 from provcrt_kernel.cli.arguments import Id, Json
-from provcrt_kernel.cli.base import fail, print_cells, print_json, print_total, progress
+from provcrt_kernel.cli.base import fail, print_cells, print_json, print_total, progress, tell
 from provcrt_kernel.runtime import Project
 
 app = typer.Typer()
@@ -31,7 +31,7 @@ def execute(
     ],
     output: Annotated[
         Path | None,
-        typer.Option("-o", "--output", help="Where the executed notebook goes, not NOTEBOOK.e1.ipynb."),
+        typer.Option("-o", "--output", help="Where the executed notebook goes, too."),
     ] = None,
     parameter: Annotated[
         list[str] | None,
@@ -47,17 +47,16 @@ def execute(
     told.take([*(word for each in parameter or () for word in ("-p", each)), *options])
     json = told.json
     path = Path(notebook)
-    execution = Project.open(path.absolute().parent).execute(
-        path, output=told.output, parameters=told.parameters, on_cell=progress(json)
-    )
+    project = Project.open(path.absolute().parent)
+    execution = project.execute(path, output=told.output, parameters=told.parameters, on_cell=progress(json))
     if json:
         print_json(execution)
     else:
         print(execution.id)
         print_cells(execution.cells)
         print_total(execution.cells, execution.seconds)
-    if execution.error:
-        fail(f"{execution.error} (kept as {execution.id}): `provcrt show {execution.id}` shows what ran")
+        tell(f"executed notebook: {told.output or project.executed(execution.id)[0]}")
+    runs.end_as(execution)
 
 
 @dataclass

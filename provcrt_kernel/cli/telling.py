@@ -28,6 +28,7 @@ class Format(StrEnum):
     xml = "xml"
     turtle = "turtle"
     mermaid = "mermaid"
+    svg = "svg"
 
 
 class Wanted(StrEnum):
@@ -125,7 +126,7 @@ def _print_files(cells: Sequence[CellRun], root: Path) -> None:
 def prov(
     id: Id,
     format: Annotated[
-        Format, typer.Option(help="PROV-JSON, PROV-N, PROV-XML, Turtle, or a graph for Mermaid.")
+        Format, typer.Option(help="PROV-JSON, PROV-N, PROV-XML, Turtle, a graph for Mermaid, or a picture.")
     ] = Format.json,
 ) -> None:
     """Print an execution as a W3C PROV document."""

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
+from provcrt_kernel.provenance.drawing import Graph, mermaid, svg
+
 if TYPE_CHECKING:
     from prov.model import ProvDocument
 
-Format = Literal["json", "n", "xml", "turtle", "mermaid"]
+Format = Literal["json", "n", "xml", "turtle", "mermaid", "svg"]
+#: Of these, the ones that are looked at: what belongs to packages is left out of them.
+DRAWN = ("mermaid", "svg")
 
 
-def written(document: ProvDocument, format: Format) -> str:
+def written(document: ProvDocument, format: Format, title: str = "") -> str:
     """Return a document as text.
 
     Parameters
     ----------
     document : prov.model.ProvDocument
-    format : {"json", "n", "xml", "turtle", "mermaid"}
-        PROV-JSON, PROV-N, PROV-XML, PROV-O as Turtle, or a flow chart that Mermaid draws.
+    format : {"json", "n", "xml", "turtle", "mermaid", "svg"}
+        PROV-JSON, PROV-N, PROV-XML, PROV-O as Turtle, a flow chart that Mermaid draws, or a picture.
+    title : str
+        Of the picture.
     """
     match format:
         case "json":
@@ -25,30 +31,32 @@ def written(document: ProvDocument, format: Format) -> str:
         case "n":
             return str(document.get_provn())
         case "xml":
-            return str(document.serialize(format="xml"))
+            return str(_for_xml(document).serialize(format="xml"))
         case "turtle":
             return str(document.serialize(format="rdf", rdf_format="turtle"))
         case "mermaid":
-            return _mermaid(document)
+            return mermaid(Graph.of(document))
+        case "svg":
+            return svg(Graph.of(document), title)
 
 
-def _mermaid(document: ProvDocument) -> str:
-    """Return the flow of a document: files into activities into files (https://mermaid.js.org/syntax/flowchart.html)."""
-    from prov.model import ProvActivity, ProvEntity, ProvGeneration, ProvStart, ProvUsage
+def _for_xml(document: ProvDocument) -> ProvDocument:
+    """Return a document in which every text is one that XML can have: names of files may be of any bytes."""
+    from prov.model import ProvDocument
 
-    names: dict[str, str] = {}
-    lines = ["flowchart LR"]
-    for kind, shape in ((ProvEntity, '["{}"]'), (ProvActivity, '(["{}"])')):
-        for record in document.get_records(kind):
-            names[str(record.identifier)] = name = f"n{len(names)}"
-            label = str(record.label).replace('"', "#quot;").replace("\\n", " ")
-            lines.append(f"  {name}{shape.format(label)}")
-    arrows = ((ProvUsage, "{1} --> {0}"), (ProvGeneration, "{1} --> {0}"), (ProvStart, "{1} -.-> {0}"))
-    for kind, arrow in arrows:
-        for record in document.get_records(kind):
-            ends = [
-                names.get(str(each)) for each in (record.args[0], record.args[2 if kind is ProvStart else 1])
-            ]
-            if all(ends):
-                lines.append("  " + arrow.format(*ends))
-    return "\n".join(lines)
+    told = ProvDocument(namespaces=document.namespaces)
+    for record in document.get_records():
+        facts = [
+            (name, "".join(map(_letter, value)) if isinstance(value, str) else value)
+            for name, value in record.attributes
+        ]
+        told.new_record(record.get_type(), record.identifier, facts)
+    return told
+
+
+def _letter(each: str) -> str:
+    """Return a character, or its number where XML 1.0 has none such (https://www.w3.org/TR/xml/#charsets)."""
+    if each in "\t\n\r" or " " <= each <= "\ud7ff" or "\ue000" <= each <= "\ufffd" or each >= "\U00010000":
+        return each
+    byte = "\udc80" <= each <= "\udcff"  # of a name that is not UTF-8
+    return f"\\x{ord(each) - 0xDC00 if byte else ord(each):02x}"

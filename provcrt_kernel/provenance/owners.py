@@ -18,9 +18,9 @@ import stat
 import subprocess
 import sys
 from collections import defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 import msgspec
 
@@ -32,6 +32,7 @@ _SITE = re.compile(r"(.*/(?:site|dist)-packages)/")
 _STDLIB = re.compile(r"(.*)/lib(?:64)?/(python3\.\d+)/")
 #: What a package says of itself. Who looks for plug-ins reads that of all packages, and uses none of them by that.
 METADATA = re.compile(r"\.(?:dist|egg)-info/|/conda-meta/")
+_SYSTEM = ("/usr/", "/bin/", "/sbin/", "/lib", "/etc/", "/var/", "/opt/", "/boot/")
 _UNNEEDED = (
     "/usr/share/doc/",
     "/usr/share/man/",
@@ -69,20 +70,62 @@ class Package(msgspec.Struct, frozen=True, order=True):
     home: str = ""
 
 
-def owners(paths: Collection[str]) -> dict[str, Package]:
+class Notes(Protocol):
+    """Remembers small facts from one run to the next; `store.Store` is one."""
+
+    def noted(self, name: str) -> bytes | None:
+        """Return the fact under a name, or None."""
+
+    def note(self, name: str, value: bytes) -> None:
+        """Keep a fact under a name."""
+
+
+def owners(paths: Collection[str], notes: Notes | None = None) -> dict[str, Package]:
     """Return the package of each file that belongs to one.
 
     Parameters
     ----------
     paths : collection of str
         Absolute, without symbolic links on the way.
+    notes : Notes, optional
+        What was found before counts for as long as nothing was installed or removed.
     """
     found: dict[str, Package] = {}
     for search in (_dpkg, _rpm, _conda, _pip, _interpreters):
         left = [path for path in paths if path not in found]
         if left:
-            found.update(search(left))
+            found.update(search(left, notes))
     return found
+
+
+def _remembered(
+    notes: Notes | None,
+    key: str,
+    names: Collection[str],
+    find: Callable[[list[str]], Mapping[str, list[str]]],
+) -> dict[str, list[str]]:
+    """Return what `find` tells of names, which it is asked once; `key` changes when its answers may."""
+    if notes is None:
+        return dict(find(list(names)))
+    known: dict[str, list[str]] = {}
+    with contextlib.suppress(msgspec.MsgspecError):
+        known = msgspec.msgpack.decode(notes.noted(key) or b"\x80", type=dict[str, list[str]])
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        answers = find(unknown)
+        known |= {name: list(answers.get(name, ())) for name in unknown}
+        with contextlib.suppress(UnicodeEncodeError):  # a name that is no text
+            notes.note(key, msgspec.msgpack.encode(known))
+    return known
+
+
+def _stamp(path: str) -> str:
+    """Return what changes when a file, or the names in a folder, do."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return "absent"
+    return f"{status.st_mtime_ns}.{status.st_ino}.{status.st_size}"
 
 
 def contents(package: Package) -> list[tuple[str, os.stat_result]]:
@@ -98,13 +141,25 @@ def contents(package: Package) -> list[tuple[str, os.stat_result]]:
             names = _record(package.home, _distributions(package.home).get(package.name))
         case "python":
             names = _interpreter_files(package)
-    found = []
-    for name in sorted({_settled(name) for name in names if not name.startswith(_UNNEEDED)}):
-        with contextlib.suppress(OSError):
-            status = os.lstat(name)
-            if stat.S_ISREG(status.st_mode) or stat.S_ISLNK(status.st_mode):
-                found.append((name, status))
-    return found
+    found = {}
+    folders: dict[str, str] = {}  # with its folder resolved: /lib/x is /usr/lib/x on merged systems
+    for name, following in zip(names, [*names[1:], ""], strict=True):
+        if name.startswith(_UNNEEDED) or following.startswith(
+            f"{name}/"
+        ):  # a folder, behind which comes what is in it
+            continue
+        head, _, tail = name.rpartition("/")
+        folder = folders.get(head)
+        if folder is None:
+            folder = folders[head] = _real(head)
+        place = f"{folder}/{tail}"
+        try:
+            status = os.lstat(place)
+        except OSError:
+            continue
+        if stat.S_ISREG(status.st_mode) or stat.S_ISLNK(status.st_mode):
+            found[place] = status
+    return sorted(found.items())
 
 
 def python_packages(site: str) -> dict[str, Package]:
@@ -115,21 +170,11 @@ def python_packages(site: str) -> dict[str, Package]:
     }
 
 
-def modules(site: str, names: Iterable[str]) -> dict[str, str]:
+def modules(site: str, names: Iterable[str], notes: Notes | None = None) -> dict[str, str]:
     """Return the distribution's name of each of these top-level modules that a folder of installed packages has."""
-    found: dict[str, str] = {}
-    for name in names:
-        if name not in sys.stdlib_module_names:
-            for distribution in _naming(site, name):
-                found.setdefault(name, distribution)
-    return found
-
-
-@functools.cache
-def _settled(path: str) -> str:
-    """Return a path with its folder resolved: /lib/x is /usr/lib/x on merged systems."""
-    head, _, name = path.rpartition("/")
-    return f"{_real(head)}/{name}"
+    wanted = [name for name in names if name not in sys.stdlib_module_names]
+    found = _naming(site, wanted, notes)
+    return {name: found[name][0] for name in wanted if found.get(name)}
 
 
 @functools.cache
@@ -140,8 +185,16 @@ def _real(folder: str) -> str:
 # dpkg
 
 
-def _dpkg(paths: Iterable[str]) -> dict[str, Package]:
-    aliases = {path: path for path in paths if path.startswith("/")}
+def _dpkg(paths: Iterable[str], notes: Notes | None) -> dict[str, Package]:
+    inside = [path for path in paths if path.startswith(_SYSTEM)]
+    key = f"dpkg:{_stamp(f'{_DPKG}/status')}"
+    found = _remembered(notes, key, inside, _dpkg_search) if inside else {}
+    return {path: Package("dpkg", *found[path]) for path in inside if found.get(path)}
+
+
+def _dpkg_search(paths: list[str]) -> dict[str, list[str]]:
+    """Return name and version of the package of each path that has one."""
+    aliases = {path: path for path in paths}
     for path in list(aliases):
         if path.startswith("/usr/"):  # the lists of a merged system still say /lib/x
             aliases[path[4:]] = path
@@ -153,10 +206,8 @@ def _dpkg(paths: Iterable[str]) -> dict[str, Package]:
             if not os.path.isdir(path):
                 names.setdefault(path, file.removesuffix(".list"))
     versions = _dpkg_versions() if names else {}
-    return {
-        path: Package("dpkg", name.partition(":")[0], versions.get(name.partition(":")[0], ""))
-        for path, name in names.items()
-    }
+    plain = {path: name.partition(":")[0] for path, name in names.items()}
+    return {path: [name, versions.get(name, "")] for path, name in plain.items()}
 
 
 def _dpkg_versions() -> dict[str, str]:
@@ -192,7 +243,7 @@ def _bytes(path: str) -> bytes:
 # rpm
 
 
-def _rpm(paths: Iterable[str]) -> dict[str, Package]:
+def _rpm(paths: Iterable[str], notes: Notes | None) -> dict[str, Package]:
     if shutil.which("rpm") is None or not Path("/var/lib/rpm").is_dir():
         return {}
     paths = list(paths)
@@ -213,7 +264,7 @@ def _lines(argv: list[str]) -> list[str]:
 # conda
 
 
-def _conda(paths: Iterable[str]) -> dict[str, Package]:
+def _conda(paths: Iterable[str], notes: Notes | None) -> dict[str, Package]:
     found = {}
     for path in paths:
         prefix = _conda_prefix(path.rpartition("/")[0])
@@ -255,7 +306,7 @@ def _json(file: Path) -> dict[str, list[str]]:
 # pip
 
 
-def _pip(paths: Iterable[str]) -> dict[str, Package]:
+def _pip(paths: Iterable[str], notes: Notes | None) -> dict[str, Package]:
     found = {}
     sites = defaultdict(list)
     for path in paths:
@@ -263,9 +314,10 @@ def _pip(paths: Iterable[str]) -> dict[str, Package]:
             sites[inside[1]].append(path)
     for site, inner in sites.items():
         files: dict[str, Package] = {}
-        for name in {path[len(site) + 1 :].partition("/")[0].partition(".")[0] for path in inner}:
-            for distribution in _naming(site, name):
-                files.update(_owned(site, distribution))
+        tops = {path[len(site) + 1 :].partition("/")[0].partition(".")[0] for path in inner}
+        named = _naming(site, sorted(tops), notes)
+        for distribution in dict.fromkeys(each for top in sorted(tops) for each in named.get(top, ())):
+            files.update(_owned(site, distribution))
         for path in inner:
             package = files.get(path) or files.get(_source(path))
             if package is not None:
@@ -300,15 +352,23 @@ def _written(folder: str) -> bytes:
     return b"\n" + _bytes(f"{folder}/RECORD")
 
 
-@functools.cache
-def _naming(site: str, name: str) -> list[str]:
-    """Return the distributions whose RECORD names something of a top-level name; the records are searched, not read."""
-    starts = [b"\n" + quote + os.fsencode(name) + end for quote in (b"", b'"') for end in (b"/", b".", b",")]
-    return [
-        distribution
-        for distribution, (_, folder) in _distributions(site).items()
-        if any(start in _written(folder) for start in starts)
-    ]
+def _naming(site: str, names: Collection[str], notes: Notes | None) -> dict[str, list[str]]:
+    """Return for each top-level name the distributions whose RECORD names something of it."""
+
+    def find(names: list[str]) -> dict[str, list[str]]:
+        """Search the records, which are not read."""
+        found: dict[str, list[str]] = {}
+        for name in names:
+            top = os.fsencode(name)
+            starts = [b"\n" + quote + top + end for quote in (b"", b'"') for end in (b"/", b".", b",")]
+            found[name] = [
+                distribution
+                for distribution, (_, folder) in _distributions(site).items()
+                if any(start in _written(folder) for start in starts)
+            ]
+        return found
+
+    return _remembered(notes, f"naming:{site}:{_stamp(site)}", names, find) if names else {}
 
 
 @functools.cache
@@ -346,7 +406,7 @@ def _record(site: str, found: tuple[str, str] | None) -> list[str]:
 # Interpreters that no manager knows
 
 
-def _interpreters(paths: Iterable[str]) -> dict[str, Package]:
+def _interpreters(paths: Iterable[str], notes: Notes | None) -> dict[str, Package]:
     found = {}
     homes: dict[str, Package] = {}
     paths = list(paths)

@@ -88,10 +88,19 @@ class Archive:
         self.folder = (self._home / "projects" / self.name if self.name else self._home) / "executions"
         self.cache = self._home / "cache"
 
-    def store(self) -> Store:
-        """Open the store with the contents of this project; StoreError where it cannot be."""
+    def store(self, *, readonly: bool = False) -> Store:
+        """Open the store with the contents of this project; StoreError where it cannot be.
+
+        Parameters
+        ----------
+        readonly : bool
+            Only to read, which can be done where nobody may write.
+        """
         own = self.folder.parent / "store"  # of what was imported
-        return Store.open(own if self.name and own.is_dir() else self._home / "store")
+        place = own if self.name and own.is_dir() else self._home / "store"
+        if readonly and place.is_dir() and not os.access(place, os.W_OK):
+            return Store.open(place, readonly=True)
+        return Store.open(place)
 
     def import_begins(self) -> None:
         """Make a project for what others made, with a store of its own; ProjectError where there is one already."""

@@ -13,7 +13,8 @@ from provcrt_kernel.runtime.branch import changed_cells
 from provcrt_kernel.runtime.errors import ProjectError
 from provcrt_kernel.runtime.execution import Execution
 from provcrt_kernel.runtime.kept import Kept
-from provcrt_kernel.runtime.notebooks import Notebook, Setting, modify
+from provcrt_kernel.runtime.notebook_again import modify
+from provcrt_kernel.runtime.notebooks import Notebook, Setting
 
 
 def given(setting: Setting, reference: Execution, values: Sequence[str], places: Sequence[str]) -> Execution:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -68,7 +68,7 @@ def checked_out(archive: Archive) -> Checkout | None:
 
 
 def checkout(
-    archive: Archive, kept: Kept, folder: Path, store: Store, notebook: tuple[str, bytes] | None = None
+    archive: Archive, execution: Execution, folder: Path, notebook: tuple[str, bytes] | None = None
 ) -> int:
     """Lay the user's files of an execution out in a folder, and the notebook that it ran; return how many.
 
@@ -79,6 +79,13 @@ def checkout(
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ProjectError.usage(f"{folder} is not empty", "give another folder")
+    with archive.store(readonly=True) as store:
+        return _checkout(archive, Kept.load(execution, store), folder, store, notebook)
+
+
+def _checkout(
+    archive: Archive, kept: Kept, folder: Path, store: Store, notebook: tuple[str, bytes] | None
+) -> int:
     files = [
         entry for entry in kept.content.entries if entry.kind in ("file", "link") and entry.path not in _SHELL
     ]
@@ -97,6 +104,55 @@ def checkout(
     state = Checkout(kept.execution.id, str(folder.absolute()))
     write(archive.folder / "checkout", msgspec.json.encode(state))
     return len(files) + (notebook is not None)
+
+
+def meant(
+    archive: Archive, executions: Sequence[Execution], id: str | None
+) -> tuple[list[Execution], Path | None]:
+    """Return which execution is to be committed, with those that it came from, and where its files are edited.
+
+    Parameters
+    ----------
+    archive : Archive
+    executions : sequence of Execution
+        All that there are.
+    id : str or None
+        By default what is checked out, else the latest.
+
+    Returns
+    -------
+    list of Execution
+    Path or None
+        Where it is checked out; None where it is edited in place.
+
+    Raises
+    ------
+    ProjectError
+        Where there is none, or its files are nowhere.
+    """
+    known = {each.id for each in executions}
+    out = checked_out(archive)
+    if id is None:
+        latest = [each.id for each in executions if each.container is not None]
+        id = out.id if out and out.id in known else latest[-1] if latest else "e1"
+    folder = Path(out.folder) if out and out.id == id and Path(out.folder).is_dir() else None
+    reference = archive.execution(id)
+    command = reference.container
+    if folder is None and command is not None and (reference.origin or not Path(command.cwd).is_dir()):
+        raise ProjectError.usage(
+            f"the files of {id} are not here", f"`provcrt checkout {id}`, and edit those"
+        )
+    return lineage(reference, executions), folder
+
+
+def edited_by(archive: Archive, family: Sequence[Execution], folder: Path | None) -> Edited:
+    """Return a command with its files as they are now; ProjectError where none was edited."""
+    with archive.store() as store:
+        kept = [Kept.load(each, store) for each in family]
+        found = edited(kept[0], folder, left_by(kept), store)
+    if not found.changes:
+        raise ProjectError.nothing_to_commit(family[0].id)
+    return found
 
 
 def edited(
@@ -155,11 +211,12 @@ def left_by(executions: list[Kept]) -> dict[str, set[str]]:
     return found
 
 
-def lineage(execution: Execution, executions: Mapping[str, Execution]) -> list[Execution]:
+def lineage(execution: Execution, executions: Iterable[Execution]) -> list[Execution]:
     """Return an execution and those that it came from."""
+    known = {each.id: each for each in executions}
     found = [execution]
-    while (parent := found[-1].parent) and parent in executions:
-        found.append(executions[parent])
+    while (parent := found[-1].parent) and parent in known:
+        found.append(known.pop(parent))
     return found
 
 

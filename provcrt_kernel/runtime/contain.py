@@ -12,13 +12,16 @@ import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
-from provcrt_kernel.provenance.audit import Audit, Touched
+from provcrt_kernel.provenance.audit import Audit, Touched, pack
 from provcrt_kernel.provenance.owners import METADATA, Package, owners
+from provcrt_kernel.runtime.command import umask
 from provcrt_kernel.runtime.content import Content, Entry, Packed, host_file
-from provcrt_kernel.runtime.facts import NOWHERE, PRIVATE, Facts, look
+from provcrt_kernel.runtime.execution import Commanded
+from provcrt_kernel.runtime.facts import NOWHERE, PRIVATE, Facts, look, network
 from provcrt_kernel.runtime.pack import packed
 from provcrt_kernel.store import Store
 from provcrt_kernel.trace import Access, Span
@@ -43,6 +46,20 @@ class Contained:
     audit: Audit
     content: Content
     blobs: frozenset[str]
+
+    def keep(self, store: Store, **how: Any) -> tuple[Commanded, set[str]]:
+        """Return what is kept of the run, and the digests of all that the store has for it; `how` tells how it ran."""
+        audit, content = store.put(pack(self.audit)), store.put(pack(self.content))
+        command = Commanded(
+            audit=audit,
+            content=content,
+            size=self.content.size,
+            umask=umask(),
+            network=network(self.audit),
+            problems=self.audit.problems,
+            **how,
+        )
+        return command, {*self.blobs, *self.content.blobs, *command.streams.values(), audit, content}
 
 
 def contain(
@@ -123,7 +140,7 @@ class _Containing:
             for each in there
             if each.first is not None and each.first.kind in ("file", "link") and not each.written
         ]
-        owned = owners(files)
+        owned = owners(files, self._store)
         used = {owned[each.path] for each in there if each.path in owned and each.path in self._used}
         used.update(further)
         programs = tuple(os.path.realpath(folder) for folder in programs)

@@ -93,18 +93,21 @@ def of_notebook(execution: Execution, kept: Kept | None) -> Detail:
     return Detail(tuple(files), tuple(packages), left_out)
 
 
-def activities_of_command(kept: Kept) -> list[Activity]:
-    """Return the processes of a run as activities; a file of which nobody knows whose it is, is told of the first."""
+def activities_of_command(kept: Kept, *, own_only: bool = False) -> list[Activity]:
+    """Return the processes of a run as activities; a file of which nobody knows whose it is, is told of the first.
+
+    With `own_only` the files of packages and of the system are left out.
+    """
     execution, audit = kept.execution, kept.audit
+    system = {*kept.content.owned, *(entry.path for entry in kept.content.system)} if own_only else set()
     processes = audit.processes or (_unseen(kept),)
     used: list[list[FileVersion]] = [[] for _ in processes]
     made: list[list[FileVersion]] = [[] for _ in processes]
     for fact in audit.files:
-        if fact.kind != "file":
+        if fact.kind != "file" or (fact.path in system and not fact.written):
             continue
-        own = (
-            fact.written and not fact.read and not fact.executed
-        )  # whoever read it read what the run had made
+        # where what was there before is no input, whoever read it read what the run had made
+        own = fact.written and not (fact.read or fact.executed)
         before = FileVersion(fact.path, fact.after if own else fact.before)
         for place in fact.readers or ((0,) if fact.read or fact.executed else ()):
             if place < len(processes):

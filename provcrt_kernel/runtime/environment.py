@@ -5,7 +5,6 @@ from __future__ import annotations
 import getpass
 import os
 import platform
-from importlib import metadata
 
 from provcrt_kernel.runtime.content import Content
 from provcrt_kernel.runtime.execution import Environment
@@ -13,6 +12,8 @@ from provcrt_kernel.runtime.execution import Environment
 
 def here() -> Environment:
     """Return the environment of this interpreter, which is the one that its kernels run in."""
+    from importlib import metadata  # which a run of a command can do without
+
     # The first of two with one name is the one that an import finds.
     packages: dict[str, str] = {}
     for distribution in metadata.distributions():

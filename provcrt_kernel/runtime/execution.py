@@ -6,7 +6,8 @@ import json
 import shlex
 import signal
 import unicodedata
-from typing import Any, Literal, TypeVar
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, Self, TypeVar
 
 import msgspec
 
@@ -141,6 +142,27 @@ class Commanded(msgspec.Struct, frozen=True, omit_defaults=True):
     isolated: bool = False
 
 
+@dataclass(frozen=True)
+class Descent:
+    """Where an execution came from; the attributes are those of `Execution`."""
+
+    parent: str | None = None
+    relation: Relation | None = None
+    changes: tuple[str, ...] = ()
+    branch: str = ""
+    origin: str = ""
+
+
+class Timed(Protocol):
+    """A run that has ended: when it began, in seconds since the epoch, and for how long it ran."""
+
+    @property
+    def started(self) -> float: ...
+
+    @property
+    def seconds(self) -> float: ...
+
+
 class Execution(msgspec.Struct, frozen=True, omit_defaults=True):
     """A reference execution of a command or a notebook.
 
@@ -195,6 +217,23 @@ class Execution(msgspec.Struct, frozen=True, omit_defaults=True):
     branch: str = ""
     origin: str = ""
     format: int = _WRITTEN
+
+    @classmethod
+    def of(cls, ran: Timed, user: str, environment: Environment, descent: Descent, **what: Any) -> Self:
+        """Return an execution that has no id yet; `what` are the attributes that tell what ran."""
+        return cls(
+            id="",
+            started=ran.started,
+            seconds=ran.seconds,
+            user=user,
+            environment=environment,
+            parent=descent.parent,
+            relation=descent.relation,
+            changes=descent.changes,
+            branch=descent.branch,
+            origin=descent.origin,
+            **what,
+        )
 
     @property
     def container(self) -> Commanded | None:

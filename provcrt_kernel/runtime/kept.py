@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
-from provcrt_kernel.provenance.audit import Audit, unpack
+from provcrt_kernel.provenance.audit import Audit, pack, unpack
 from provcrt_kernel.runtime.content import Content
 from provcrt_kernel.runtime.errors import ProjectError
 from provcrt_kernel.runtime.execution import Commanded, Execution
+from provcrt_kernel.runtime.facts import network
 from provcrt_kernel.store import Store
 
 T = TypeVar("T")
@@ -34,6 +35,31 @@ class Kept:
         return cls(
             execution, command, _load(store, command.audit, Audit), _load(store, command.content, Content)
         )
+
+    def again(
+        self, audit: Audit, store: Store, *, changed: bool = False, **how: Any
+    ) -> tuple[Commanded, set[str]]:
+        """Return what is kept of another run of it, and the digests that only that needs.
+
+        Parameters
+        ----------
+        audit : Audit
+            What that run did.
+        store : Store
+        changed : bool
+            Whether `content` is another one than the execution's, and to be kept.
+        how
+            Attributes of `Commanded` that tell how it ran.
+        """
+        digests = {store.put(pack(audit))}
+        command = msgspec.structs.replace(
+            self.command, audit=min(digests), network=network(audit), problems=audit.problems, **how
+        )
+        if changed:
+            content = store.put(pack(self.content))
+            digests |= {content, *self.content.blobs}
+            command = msgspec.structs.replace(command, content=content, size=self.content.size)
+        return command, digests | set(how.get("streams", {}).values())
 
 
 def _load(store: Store, digest: str, kind: type[T]) -> T:

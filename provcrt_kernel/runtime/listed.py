@@ -6,7 +6,6 @@ programs, or imported by a Python program that the run read, in whichever branch
 
 from __future__ import annotations
 
-import ast
 import contextlib
 import os
 import re
@@ -14,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from provcrt_kernel.provenance.owners import Package, modules, python_packages
+from provcrt_kernel.provenance.owners import Notes, Package, modules, python_packages
 from provcrt_kernel.provenance.packages import normal
 from provcrt_kernel.trace import Span
 
@@ -50,8 +49,17 @@ def named_in(folder: Path) -> dict[str, str]:
 
 def imported_by(paths: Iterable[str], cells: Iterable[str] = ()) -> dict[str, str]:
     """Return the top-level modules that Python programs and cells import, and which program imports each."""
+    sources = [*_programs(paths), *_cells(cells)]
+    if not sources:
+        return {}
+    import ast  # of many runs nothing is Python
+
     found: dict[str, str] = {}
-    for path, body in (*_programs(paths), *_cells(cells)):
+    for path, source in sources:
+        try:
+            body = ast.parse(source)
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
+            continue
         for node in ast.walk(body):
             names = []
             if isinstance(node, ast.Import):
@@ -63,18 +71,17 @@ def imported_by(paths: Iterable[str], cells: Iterable[str] = ()) -> dict[str, st
     return found
 
 
-def _programs(paths: Iterable[str]) -> Iterator[tuple[str, ast.Module]]:
+def _programs(paths: Iterable[str]) -> Iterator[tuple[str, bytes]]:
     for path in paths:
-        with contextlib.suppress(OSError, SyntaxError, ValueError, RecursionError):
+        with contextlib.suppress(OSError):
             if os.path.getsize(path) <= _LARGEST:
-                yield path, ast.parse(Path(path).read_bytes())
+                yield path, Path(path).read_bytes()
 
 
-def _cells(cells: Iterable[str]) -> Iterator[tuple[str, ast.Module]]:
+def _cells(cells: Iterable[str]) -> Iterator[tuple[str, bytes]]:
     for source in cells:
         plain = re.sub(r"^\s*[%!].*$", "pass", source, flags=re.MULTILINE)  # IPython's own syntax
-        with contextlib.suppress(SyntaxError, ValueError, RecursionError):
-            yield "a cell", ast.parse(plain)
+        yield "a cell", plain.encode(errors="replace")
 
 
 def programs(span: Span) -> list[str]:
@@ -105,7 +112,9 @@ class AskedFor:
     where: dict[str, str]
 
 
-def asked_for(span: Span, cwd: str, cells: Iterable[str] = (), without: str = "") -> AskedFor:
+def asked_for(
+    span: Span, cwd: str, cells: Iterable[str] = (), without: str = "", notes: Notes | None = None
+) -> AskedFor:
     """Return what the files of a run ask for.
 
     Parameters
@@ -118,6 +127,8 @@ def asked_for(span: Span, cwd: str, cells: Iterable[str] = (), without: str = ""
         Of a notebook, the sources.
     without : str
         A folder of programs that do not count.
+    notes : Notes, optional
+        As `owners` takes them.
     """
     where = named_in(Path(cwd))
     tops = imported_by(
@@ -126,7 +137,7 @@ def asked_for(span: Span, cwd: str, cells: Iterable[str] = (), without: str = ""
     found: dict[Package, None] = {}
     for site in {match[1] for each in span.accesses if each.first and (match := _SITE.match(each.path))}:
         installed = python_packages(site)
-        names = modules(site, tops)
+        names = modules(site, tops, notes)
         for top, program in tops.items():
             if top in names:
                 where.setdefault(normal(names[top]), f"an import of {os.path.basename(program)}")

@@ -3,21 +3,13 @@
 from __future__ import annotations
 
 import builtins
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from provcrt_kernel.provenance.files import FileVersion
-from provcrt_kernel.provenance.lineage import Origin, sources, uses
-from provcrt_kernel.provenance.owners import Package
-from provcrt_kernel.provenance.requirements import Format, requirements
-from provcrt_kernel.runtime import commands, commit, detail, share
 from provcrt_kernel.runtime.archive import EXECUTED, SOURCE, Archive, nearest, write
 from provcrt_kernel.runtime.errors import ProjectError
-from provcrt_kernel.runtime.execution import Branch, CellRun, Execution, Repetition
-from provcrt_kernel.runtime.given import substituted
-from provcrt_kernel.runtime.kept import Kept
+from provcrt_kernel.runtime.execution import Branch, CellRun, Descent, Execution, Repetition
 from provcrt_kernel.runtime.label import Label, label, relabel
 from provcrt_kernel.store import Collected
 
@@ -26,9 +18,13 @@ if TYPE_CHECKING:
 
     from provcrt_kernel.kernel.rerun import Finding
     from provcrt_kernel.provenance.formats import Format as ProvFormat
+    from provcrt_kernel.provenance.lineage import Origin
+    from provcrt_kernel.provenance.requirements import Format
     from provcrt_kernel.runtime.beside import Beside
     from provcrt_kernel.runtime.compared import Change
+    from provcrt_kernel.runtime.detail import Detail
     from provcrt_kernel.runtime.notebooks import Setting
+    from provcrt_kernel.runtime.told import Told
 
 
 def _nothing(cell: CellRun) -> None:
@@ -102,7 +98,7 @@ class Project:
         path : Path or str
             The notebook; it is left as it is.
         output : Path or str, optional
-            Where the executed notebook goes; by default beside it, as ``<name>.e1.ipynb``.
+            Where else the executed notebook goes, which the project keeps; see `executed`.
         parameters : mapping of str to str
             See `notebook.with_parameters`.
         on_cell : callable
@@ -154,6 +150,8 @@ class Project:
         KeyboardInterrupt
             Where it was interrupted: nothing is kept then.
         """
+        from provcrt_kernel.runtime import commands
+
         return commands.execute(self._archive, self.root, argv, show=show)
 
     def repeat(
@@ -194,13 +192,15 @@ class Project:
         """
         reference = self.show(id)
         if reference.command is None:
-            from provcrt_kernel.runtime import notebooks
+            from provcrt_kernel.runtime import notebook_again
 
             output = output.absolute() if output is not None else None
-            return notebooks.repeat(
+            return notebook_again.repeat(
                 self._setting(on_cell), reference, isolation=isolation, memo=memo, output=output
             )
-        return commands.repeat(
+        from provcrt_kernel.runtime import again
+
+        return again.repeat(
             self._archive, self.root, reference, isolation=isolation, show=show, output=output
         )
 
@@ -251,11 +251,14 @@ class Project:
             from provcrt_kernel.runtime import changed
 
             return changed.given(self._setting(on_cell), reference, values, places)
+        from provcrt_kernel.runtime import again
+        from provcrt_kernel.runtime.given import substituted
+        from provcrt_kernel.runtime.kept import Kept
+
         with self._archive.store() as store:
             kept, changes = substituted(Kept.load(reference, store), values, places, store)
-        return commands.modify(
-            self._archive, self.root, kept, relation="given", changes=tuple(changes), show=show
-        )
+        descent = Descent(id, "given", tuple(changes), origin=reference.origin)
+        return again.modify(self._archive, self.root, kept, descent=descent, show=show)
 
     def checkout(self, id: str, folder: Path | None = None) -> tuple[Path, int]:
         """Lay the user's files of an execution out in a folder, to be edited and committed.
@@ -272,14 +275,14 @@ class Project:
         ProjectError, StoreError
             Where it cannot be done.
         """
+        from provcrt_kernel.runtime import commit
+
         folder = (folder or Path(id)).absolute()
         execution = self.show(id)
         notebook = None
         if execution.notebook is not None:
             notebook = Path(execution.notebook.path).name, self._archive.read(id, SOURCE)[1]
-        with self._archive.store() as store:
-            kept = Kept.load(execution, store)
-            return folder, commit.checkout(self._archive, kept, folder, store, notebook)
+        return folder, commit.checkout(self._archive, execution, folder, notebook)
 
     def commit(
         self,
@@ -304,32 +307,17 @@ class Project:
         ProjectError, StoreError
             Where nothing was edited, or it cannot be run.
         """
-        executions = {each.id: each for each in self.list()}
-        out = commit.checked_out(self._archive)
-        if id is None:
-            latest = [each.id for each in executions.values() if each.container is not None]
-            id = out.id if out and out.id in executions else latest[-1] if latest else "e1"
-        folder = Path(out.folder) if out and out.id == id and Path(out.folder).is_dir() else None
-        reference = self.show(id)
-        if folder is None and (command := reference.container) is not None:
-            here = Path(command.cwd).is_dir() and not reference.origin
-            if not here:
-                raise ProjectError.usage(
-                    f"the files of {id} are not here", f"`provcrt checkout {id}`, and edit those"
-                )
-        family = commit.lineage(reference, executions)
+        from provcrt_kernel.runtime import again, commit
+
+        family, folder = commit.meant(self._archive, self.list(), id)
+        reference = family[0]
         if reference.command is None:
             from provcrt_kernel.runtime import changed
 
             return changed.commit(self._setting(on_cell), family, folder)
-        with self._archive.store() as store:
-            kept = [Kept.load(each, store) for each in family]
-            edited = commit.edited(kept[0], folder, commit.left_by(kept), store)
-        if not edited.changes:
-            raise ProjectError.nothing_to_commit(id)
-        return commands.modify(
-            self._archive, self.root, edited.kept, relation="commit", changes=edited.changes, show=show
-        )
+        edited = commit.edited_by(self._archive, family, folder)
+        descent = Descent(reference.id, "commit", edited.changes, origin=reference.origin)
+        return again.modify(self._archive, self.root, edited.kept, descent=descent, show=show)
 
     def branch(self, source: str | Path, cell: str, output: Path | None = None) -> Branch:
         """Copy a notebook: the cells up to one with their outputs, those behind it without.
@@ -370,8 +358,10 @@ class Project:
         ProjectError, StoreError
             Where there is none, or the file cannot be written.
         """
-        executions = {each.id: each for each in self.list()}
-        return share.export(self._archive, commit.lineage(self.show(id), executions), target)
+        from provcrt_kernel.runtime import share
+        from provcrt_kernel.runtime.commit import lineage
+
+        return share.export(self._archive, lineage(self.show(id), self.list()), target)
 
     @classmethod
     def load(cls, folder: Path | str, source: Path, name: str = "") -> tuple[Self, builtins.list[str]]:
@@ -382,6 +372,8 @@ class Project:
         ProjectError, StoreError
             Where it cannot be read, or is hostile; nothing is kept then.
         """
+        from provcrt_kernel.runtime import share
+
         if not source.is_file():
             raise ProjectError.no_such_file(source)
         folder = Path(folder)
@@ -412,16 +404,9 @@ class Project:
             self._archive.remove(id, store)
             return store.collect()
 
-    def detail(self, id: str) -> detail.Detail:
+    def detail(self, id: str) -> Detail:
         """Return every file of an execution, classified, with its package; ProjectError where there is none."""
-        execution = self.show(id)
-        kept = None
-        if execution.container is not None:
-            with self._archive.store() as store:
-                kept = Kept.load(execution, store)
-        if execution.command is None or kept is None:
-            return detail.of_notebook(execution, kept)
-        return detail.of_command(kept)
+        return self._told.detail(id)
 
     def show(self, id: str) -> Execution:
         """Return an execution; ProjectError where there is none with this id."""
@@ -452,66 +437,19 @@ class Project:
         ProjectError
             Where the execution had nothing to do with it.
         """
-        execution = self.show(id)
-        kept = None
-        if execution.command is not None:
-            with self._archive.store() as store:
-                kept = Kept.load(execution, store)
-        steps = detail.steps_of(execution, kept)
-        places = [kept.command.cwd] if kept is not None else []
-        notebook = execution.notebook
-        places += [str((self.root / notebook.path).parent)] if notebook is not None else []
-        for name in (
-            what,
-            *(os.path.normpath(os.path.join(place, what)) for place in (*places, str(self.root))),
-        ):
-            found = uses(steps, name) if forwards else sources(steps, name)
-            if found is not None:
-                return found
-        raise ProjectError.not_touched(id, what)
+        return self._told.lineage(id, what, forwards=forwards)
 
     def requirements(self, id: str, format: Format) -> str:
         """Return what has to be installed to run an execution, see `provenance.requirements`."""
-        execution = self.show(id)
-        if execution.container is None:
-            named = execution.environment.packages.items()
-            packages = [Package("pip", name, version) for name, version in named]
-        else:
-            with self._archive.store() as store:
-                packages = [each.package for each in Kept.load(execution, store).content.packs]
-        python = execution.environment.python.partition(" ")[0]
-        return requirements(packages, python, format, execution.title)
+        return self._told.requirements(id, format)
 
     def diff(self, old: str, new: str) -> builtins.list[Change]:
         """Return how two executions differ; ProjectError where one is of a command and the other of a notebook."""
-        from provcrt_kernel.runtime import compared
-
-        pair = [self.show(old), self.show(new)]
-        if all(each.command is not None for each in pair):
-            with self._archive.store() as store:
-                return compared.of_commands(Kept.load(pair[0], store), Kept.load(pair[1], store), store)
-        if any(each.command is not None for each in pair):
-            raise ProjectError.usage(
-                f"{old} and {new} cannot be compared", "give two commands, or two notebooks"
-            )
-        from provcrt_kernel.runtime import notebook
-
-        files = [self._archive.read(id, EXECUTED) for id in (old, new)]
-        books = [notebook.from_bytes(data, place) for place, data in files]
-        return compared.of_notebooks(books[0], books[1])
+        return self._told.diff(old, new)
 
     def beside(self, a: str, b: str) -> Beside:
         """Lay two executions side by side; ProjectError where one is of a command and the other of a notebook."""
-        from provcrt_kernel.runtime import beside, notebook
-
-        changes = tuple(self.diff(a, b)) if self.show(a).command is not None else ()
-        if changes or self.show(a).command is not None:
-            return beside.commands(self.show(a), self.show(b), changes)
-        if self.show(b).command is not None:
-            raise ProjectError.usage(f"{a} and {b} cannot be compared", "give two commands, or two notebooks")
-        files = [self._archive.read(id, EXECUTED) for id in (a, b)]
-        books = [notebook.from_bytes(data, place) for place, data in files]
-        return beside.notebooks(self.show(a), self.show(b), (books[0], books[1]))
+        return self._told.beside(a, b)
 
     def label(self, id: str) -> Label:
         """Return the name and the tags of an execution; ProjectError where there is none with this id."""
@@ -540,31 +478,14 @@ class Project:
 
     def told(self, id: str, format: ProvFormat) -> str:
         """Return an execution as a W3C PROV document in one of the formats of `provenance.formats`."""
-        from provcrt_kernel.provenance.formats import written
-
-        try:
-            return written(self.document(id), format)
-        except ModuleNotFoundError as cause:
-            raise ProjectError.usage(
-                f"{format} needs {cause.name}", "install provcrt-kernel[formats]"
-            ) from None
+        return self._told.told(id, format)
 
     def document(self, id: str) -> ProvDocument:
         """Return an execution as a W3C PROV document; ProjectError where there is none with this id."""
-        execution = self.show(id)
-        notebook = execution.notebook
-        if execution.command is None:
-            activities = [detail.activity_of_cell(cell) for cell in execution.cells]
-        else:
-            with self._archive.store() as store:
-                activities = detail.activities_of_command(Kept.load(execution, store))
-        from provcrt_kernel.provenance.document import execution_document
+        return self._told.document(id)
 
-        return execution_document(
-            id,
-            notebook=FileVersion(str(self.root / notebook.path), notebook.digest) if notebook else None,
-            user=execution.user,
-            activities=activities,
-            environment={"python": execution.environment.python, "platform": execution.environment.platform},
-            root=self.root,
-        )
+    @property
+    def _told(self) -> Told:
+        from provcrt_kernel.runtime.told import Told
+
+        return Told(self._archive, self.root)

@@ -161,6 +161,9 @@ def _manifest(file: zipfile.ZipFile) -> Manifest:
     ids = [each.id for each in manifest.executions]
     if not ids or len(set(ids)) < len(ids) or not all(map(_ID.fullmatch, ids)):
         raise ProjectError.hostile("its executions have no proper names")
+    for number, each in enumerate(manifest.executions):
+        if each.parent in ids[number:]:
+            raise ProjectError.hostile(f"{each.id} comes from one that is behind it")
     return manifest
 
 
