@@ -158,8 +158,9 @@ def test_a_cell_that_lists_its_folder_is_replayed(tmp_path):
     assert statuses(again) == ["replayed"] * 3, [cell.reason for cell in again.cells]
 
 
-def test_a_cell_that_keeps_executions_shows_all_its_lines(tmp_path):
+def test_a_cell_that_keeps_executions_shows_all_its_lines(tmp_path, monkeypatch):
     """Nested: the cell's own process forks what traces the command, while what it printed waits to be sent."""
+    monkeypatch.delenv("PYTEST_CURRENT_TEST")  # ipykernel would not look at descriptors 1 and 2
     cells = [
         "from provcrt_kernel.runtime import Project\np, _ = Project.create('.', 'inner')",
         "import os\nfor n in range(3):\n    print('before', n); os.write(1, b'low\\n')\n"

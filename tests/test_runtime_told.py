@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from xml.etree import ElementTree
 
 import hypothesis.strategies as st
 import pytest
@@ -16,6 +18,7 @@ from nbformat.v4 import new_code_cell, new_notebook
 from prov.model import ProvDocument
 
 from provcrt_kernel.cli import main
+from provcrt_kernel.provenance.drawing import Edge, Graph, Node, svg
 from provcrt_kernel.provenance.explain import explained
 from provcrt_kernel.provenance.lineage import Step, sources, uses
 from provcrt_kernel.provenance.owners import Package
@@ -83,7 +86,47 @@ def test_provenance_can_be_drawn(project, capsys):
     text = told(capsys, "prov", "e1", "--format", "mermaid")
     assert text.startswith("flowchart LR")
     names = {line.split('"')[1]: line.split("[")[0].strip("( ") for line in text.splitlines() if '"' in line}
-    assert f"  {names['data']} --> {names['main.sh 1']}" in text
+    assert f"  {names['data']} --> {names['head -n 1 data']}" in text  # whoever read it
+    assert f"  {names['head -n 1 data']} --> {names['out']}" in text
+    assert "libc" not in text  # what belongs to packages is left out of pictures
+
+
+def boxes(text):
+    """Return the place of each label of a picture: left, top, width, height."""
+    found = {}
+    for group in ElementTree.fromstring(text).iter("{http://www.w3.org/2000/svg}g"):
+        shape = group.find("{http://www.w3.org/2000/svg}rect")
+        title = group.find("{http://www.w3.org/2000/svg}title")
+        if title is not None and shape is not None:
+            found[title.text] = [float(shape.get(name)) for name in ("x", "y", "width", "height")]
+    return found
+
+
+def test_provenance_is_a_picture(project, capsys):
+    found = boxes(told(capsys, "prov", "e1", "--format", "svg"))
+    assert {"data", "out", "main.sh", "main.sh 1", "head -n 1 data"} <= found.keys()
+    assert found["data"][0] < found["head -n 1 data"][0] < found["out"][0]  # it flows from left to right
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 14), st.integers(0, 14), st.booleans()), max_size=40),
+    st.lists(st.text(max_size=60)),
+)
+def test_in_a_picture_nothing_lies_on_another_thing(edges, names):
+    kinds = ("entity", "activity")
+    nodes = tuple(Node(kinds[n % 2], f"{n} {names[n] if n < len(names) else ''}") for n in range(15))
+    text = svg(Graph(nodes, tuple(dict.fromkeys(Edge(*edge) for edge in edges))), "a title")
+    found = list(boxes(text).values())
+    assert len(found) == 15
+    for number, (x, y, width, height) in enumerate(found):
+        for left, top, wide, high in found[number + 1 :]:
+            assert x + width <= left or left + wide <= x or y + height <= top or top + high <= y
+
+
+def test_many_files_of_the_same_fate_are_drawn_as_one():
+    nodes = {f"f{n}": Node("entity", f"d/f{n}") for n in range(10_000)} | {"p": Node("activity", "p")}
+    graph = Graph.of_arrows(nodes, [(f"f{n}", "p", False) for n in range(10_000)])
+    assert sorted(node.label for node in graph.nodes) == ["d/f0 and 9999 more files", "p"]
 
 
 def test_what_has_to_be_installed(project, capsys):
@@ -113,6 +156,20 @@ def test_what_has_to_be_installed(project, capsys):
     docker = requirements(packages, "3.11.2", "dockerfile", "x")
     assert docker.startswith("FROM python:3.11.2-slim\n")
     assert docker.endswith("    scikit-learn==1.0\n")
+
+
+def test_a_strangers_package_is_no_command():
+    packages = [
+        Package("pip", "good", "1"),
+        Package("pip", "bad\n--index-url http://x", "1"),
+        Package("dpkg", "a; curl x | sh", "1"),
+        Package("dpkg", "b", "1 && evil"),
+    ]
+    for format in ("pip", "apt", "conda", "dockerfile", "binder", "readme"):
+        text = requirements(packages, "3.11\nRUN evil", format, "run\n\x1b[2J")
+        assert not {"evil", "curl", "index-url"} & set(re.split(r"[\s;|&]+|--", text)), text
+        assert "\x1b" not in text
+    assert requirements(packages, "", "pip", "") == "good==1\n"
 
 
 def test_parameters_follow_papermills_rule():

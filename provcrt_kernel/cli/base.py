@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import NoReturn
 from unicodedata import combining, east_asian_width
 
+from provcrt_kernel.provenance.words import one_line
 from provcrt_kernel.runtime import CellRun, Commanded
-from provcrt_kernel.runtime.execution import one_line, to_json
+from provcrt_kernel.runtime.execution import to_json
 
 
 def tell(text: str) -> None:

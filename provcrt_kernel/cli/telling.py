@@ -13,9 +13,10 @@ from provcrt_kernel.cli.arguments import Id, Json, What
 from provcrt_kernel.cli.base import print_cells, print_json, print_table, print_total, size, tell, when
 from provcrt_kernel.provenance.classify import shown_path
 from provcrt_kernel.provenance.lineage import Origin
+from provcrt_kernel.provenance.words import one_line
 from provcrt_kernel.runtime import CellRun, Commanded, Project
 from provcrt_kernel.runtime.detail import Detail
-from provcrt_kernel.runtime.execution import ended, one_line
+from provcrt_kernel.runtime.execution import ended
 
 app = typer.Typer()
 

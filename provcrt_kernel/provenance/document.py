@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from provcrt_kernel.provenance.files import FileVersion
+from provcrt_kernel.provenance.words import one_line
 
 if TYPE_CHECKING:
     from prov.model import ProvDocument, ProvEntity
@@ -101,13 +102,16 @@ def execution_document(
     document.add_namespace("content", "urn:provcrt:content:")
     document.add_namespace("user", "urn:provcrt:user:")
 
-    agent = document.agent(f"user:{_name(user)}", {PROV_TYPE: PROV["Person"], "prov:label": user})
+    agent = document.agent(f"user:{_name(user)}", {PROV_TYPE: PROV["Person"], "prov:label": one_line(user)})
     plan = _entity(document, notebook, root, {PROV_TYPE: PROV["Plan"]}) if notebook is not None else None
     whole = document.activity(
         f"run:{execution}",
         _time(min((cell.started for cell in activities), default=0.0)),
         _time(max((cell.ended for cell in activities), default=0.0)),
-        {"prov:label": execution, **{f"provcrt:{_name(key)}": value for key, value in environment.items()}},
+        {
+            "prov:label": execution,
+            **{f"provcrt:{_name(key)}": one_line(value) for key, value in environment.items()},
+        },
     )
     document.wasAssociatedWith(whole, agent, plan)
 
@@ -118,9 +122,9 @@ def execution_document(
             _time(cell.started),
             _time(cell.ended),
             {
-                "prov:label": cell.label or f"cell {cell.number}",
-                **({"provcrt:cell": cell.cell} if cell.cell else {}),
-                **{f"provcrt:{key}": value for key, value in cell.attributes.items() if value},
+                "prov:label": one_line(cell.label) or f"cell {cell.number}",
+                **({"provcrt:cell": one_line(cell.cell)} if cell.cell else {}),
+                **{f"provcrt:{key}": one_line(value) for key, value in cell.attributes.items() if value},
             },
         )
         document.wasAssociatedWith(activity, agent, plan)
@@ -139,14 +143,19 @@ def _entity(
     """Return the entity of a file version; equal ones become one when the document is unified."""
     path = Path(file.path)
     shown = str(path.relative_to(root)) if path.is_relative_to(root) else file.path
-    facts: dict[object, object] = {"prov:label": shown, "provcrt:path": shown, **(further or {})}
+    told = one_line(shown)  # names of files may be of any bytes, and not all of them can be in XML
+    facts: dict[object, object] = {"prov:label": told, "provcrt:path": told, **(further or {})}
     if file.digest:
         facts["provcrt:xxh3_128"] = file.digest
     return document.entity(f"content:{file.digest or 'unknown'}/{_name(shown)}", facts)
 
 
-def _time(seconds: float) -> datetime.datetime:
-    return datetime.datetime.fromtimestamp(seconds, datetime.UTC)
+def _time(seconds: float) -> datetime.datetime | None:
+    """Return a time as the document has it; None of one that no calendar has."""
+    try:
+        return datetime.datetime.fromtimestamp(seconds, datetime.UTC)
+    except (OverflowError, ValueError, OSError):
+        return None
 
 
 def _name(text: str) -> str:

@@ -83,11 +83,11 @@ class Graph:
             if str(record.args[0]) == whole:  # the others are the same user's
                 arrows[str(record.args[1]), whole, True] = None
         known = [arrow for arrow in arrows if arrow[0] in labels and arrow[1] in labels]
-        return cls._folded(labels, known)
+        return cls.of_arrows(labels, known)
 
     @classmethod
-    def _folded(cls, labels: Mapping[str, Node], arrows: Sequence[tuple[str, str, bool]]) -> Graph:
-        """Draw many files that have the same neighbours as one."""
+    def of_arrows(cls, labels: Mapping[str, Node], arrows: Sequence[tuple[str, str, bool]]) -> Graph:
+        """Return the graph of named nodes and the arrows between them, as `Edge` has them; files of the same fate are one."""
         around: dict[str, list[tuple[str, bool]]] = defaultdict(list)
         for tail, head, _ in arrows:
             around[tail].append((head, True))

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Literal
 
 from provcrt_kernel.provenance.owners import Package
+from provcrt_kernel.provenance.words import one_line
 
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
+_VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+~:!-]*")
 Format = Literal["pip", "apt", "conda", "dockerfile", "binder", "readme"]
 
 
@@ -24,11 +28,16 @@ def requirements(packages: Sequence[Package], python: str, format: Format, comma
     command : str
         What is to be run, for a person's eye.
 
+    Packages whose names or versions are none are left out.
+
     Returns
     -------
     str
         With a newline at the end, or empty.
     """
+    # what a stranger calls a package must not become an option or a command of whoever reads the file
+    packages = [each for each in packages if _NAME.fullmatch(each.name) and _VERSION.fullmatch(each.version)]
+    python = python if _VERSION.fullmatch(python) else ""
     by = {
         name: [each for each in packages if each.manager == name] for name in ("pip", "dpkg", "rpm", "conda")
     }
@@ -91,7 +100,7 @@ def _binder(apt: Sequence[Package], pip: Sequence[Package], python: str) -> list
 
 
 def _readme(by: dict[str, list[Package]], python: str, command: str) -> list[str]:
-    lines = ["# What is needed", "", f"    {command}", ""]
+    lines = ["# What is needed", "", f"    {one_line(command)}", ""]
     if python:
         lines += [f"Python {python}", ""]
     titles = {

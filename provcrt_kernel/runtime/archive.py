@@ -47,7 +47,7 @@ SOURCE, EXECUTED = "source.ipynb", "executed.ipynb"
 _ID = re.compile(r"e([1-9][0-9]{0,8})")
 _BRANCH = re.compile(r"b[1-9][0-9]{0,8}")
 _NAME = re.compile(r"[\w][\w. -]{0,99}")
-_STALE = 86400.0  # seconds after which a draft has certainly been given up
+_YOUNG = 60.0  # seconds in which a new draft has certainly been locked
 
 T = TypeVar("T", Execution, Repetition, Branch)
 
@@ -134,19 +134,27 @@ class Archive:
                 f"{self.name!r} cannot be the name of a project", "use letters and digits"
             )
 
-    def remove(self, id: str, store: Store) -> None:
-        """Remove an execution with all its repetitions; ProjectError where there is none."""
+    def remove(self, id: str, store: Store) -> set[str]:
+        """Remove an execution with all its repetitions; return the blobs that nobody can be about to refer to.
+
+        Raises
+        ------
+        ProjectError
+            Where there is none.
+        """
         self.execution(id)
         with self.alone():
             gone = self.folder / f".draft-{id}-{os.getpid()}"
             (self.folder / id).rename(gone)
-        store.drop(
+        blobs = store.drop(
             [
                 f"container:{self.name}:{each}"
                 for each in (id, *(f"{id}/{n}" for n in _numbers(gone / "repetitions")))
             ]
         )
         shutil.rmtree(gone, ignore_errors=True)
+        drafts = self._home.glob("**/executions/.draft-*")
+        return set() if any(_is_locked(each) for each in drafts) else blobs
 
     def is_id(self, text: str) -> bool:
         """Tell whether a text can be the id of an execution."""
@@ -221,7 +229,7 @@ class Archive:
             if not ignore.exists():
                 ignore.write_text("store/\ncache/\n")
             for old in self.folder.glob(".draft-*"):
-                if time.time() - old.stat().st_mtime > _STALE:
+                if _abandoned(old):
                     shutil.rmtree(old, ignore_errors=True)
             os.rmdir(tempfile.mkdtemp(prefix=".draft-", dir=self.folder))
         except OSError as cause:
@@ -238,12 +246,16 @@ class Archive:
         """
         try:
             draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=self.folder))
+            held = os.open(draft, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as cause:
             raise ProjectError.cannot_write(self.folder, cause) from cause
         try:
+            with contextlib.suppress(OSError):  # a file system without locks
+                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
             yield draft
         finally:
             shutil.rmtree(draft, ignore_errors=True)
+            os.close(held)
 
     def keep(self, draft: Path, make: Callable[[str], Execution], *, id: str | None = None) -> Execution:
         """Keep a filled draft as the next execution, which `make` makes for its id; or as `id`, in a new project."""
@@ -284,6 +296,32 @@ class Archive:
                 os.close(descriptor)
         except (OSError, ValueError) as cause:
             raise ProjectError.cannot_write(self.folder, cause) from cause
+
+
+def _abandoned(draft: Path) -> bool:
+    """Tell whether whoever fills a draft is gone; the clock may have been set meanwhile."""
+    try:
+        young = abs(time.time() - draft.stat().st_mtime) < _YOUNG  # it may be about to be locked
+    except OSError:
+        return False
+    return not young and not _is_locked(draft)
+
+
+def _is_locked(draft: Path) -> bool:
+    """Tell whether somebody fills a draft."""
+    try:
+        held = os.open(draft, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return False
+    except OSError:  # or this file system has no locks
+        return True
+    finally:
+        os.close(held)
 
 
 def write(path: Path, data: bytes) -> None:

@@ -107,7 +107,7 @@ def run(
         copier = Copier(folder, show=show, given=given)
     except OSError as cause:
         raise ProjectError.cannot_write(folder, cause) from cause
-    started = time.time()
+    started, begun = time.time(), time.monotonic()
     try:
         with _as_ours(copier):
             status, span = runner(argv, cwd, environ)
@@ -119,7 +119,7 @@ def run(
         raise KeyboardInterrupt
     if not kept:
         raise ProjectError.cannot_write(folder, OSError(28, "No space left on device"))
-    return Ran(status, span, started, time.time() - started)
+    return Ran(status, span, started, time.monotonic() - begun)
 
 
 @contextlib.contextmanager

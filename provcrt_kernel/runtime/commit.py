@@ -181,6 +181,8 @@ def edited(
             paths[entry.path] = folder / _inner(entry.path, cwd) if folder else Path(entry.path)
     for path, place in paths.items():
         entry = next(each for each in kept.content.entries if each.path == path)
+        if place.is_symlink() and folder is not None:
+            continue
         if not place.is_file():
             gone.append(path)
             changes.append(f"{path} was removed")
@@ -193,6 +195,8 @@ def edited(
     seen = {each.path: each.mtime_ns for each in kept.content.entries if each.kind == "hollow"}
     for place in sorted((folder or Path(cwd)).rglob("*") if folder else _programs(Path(cwd))):
         path = _outer(place, folder, cwd) if folder else str(place)
+        if place.is_symlink():
+            continue  # in a checkout of what somebody else made it may lead anywhere
         if path not in paths and place.is_file() and path not in known and path != notebook:
             if seen.get(path) == place.stat().st_mtime_ns:
                 continue  # it lay there, and nobody read it

@@ -20,6 +20,7 @@ from provcrt_kernel.runtime.errors import ProjectError
 from provcrt_kernel.store import Store
 
 Kind = Literal["file", "dir", "link", "hollow"]
+_LINKS = 40  # that a path may lead over, as Linux has it
 _MODE = 0o777  # no set-user-ID: whoever repeats a run gains no rights by it
 
 
@@ -107,6 +108,54 @@ def within(root: Path, path: str) -> str:
     if not path.startswith("/") or ".." in parts or "\0" in path or path == "/":
         raise ProjectError.hostile(f"it names {path!r}")
     return f"{root}{os.path.normpath('/' + path.lstrip('/'))}"
+
+
+def led(root: Path, path: str) -> str:
+    """Return where a path of a container leads under `root`, whose links are taken as inside of it (chroot(2)).
+
+    Whoever laid links there is not to be believed: to the system they may lead anywhere.
+    """
+    within(root, path)
+    done, waiting, links = "", path.split("/")[::-1], 0
+    while waiting:
+        part = waiting.pop()
+        if part in ("", ".", ".."):
+            done = done.rpartition("/")[0] if part == ".." else done
+            continue
+        try:
+            target = os.readlink(f"{root}{done}/{part}")
+        except OSError:
+            done = f"{done}/{part}"
+            continue
+        links += 1
+        if links > _LINKS:
+            raise ProjectError.hostile(f"its links lead in a circle at {path!r}")
+        done = "" if target.startswith("/") else done
+        waiting += target.split("/")[::-1]
+    return f"{root}{done}"
+
+
+def left_at(root: Path, path: str) -> str:
+    """Return where a path that a run touched is under `root`; a place that is not there, if a folder became a link since."""
+    place = within(root, path)
+    head = os.path.dirname(place)
+    inside = os.path.realpath(root) + head[len(str(root)) :]
+    return place if os.path.realpath(head) == inside else f"{root}/\N{NO-BREAK SPACE}"
+
+
+def make_folder(root: Path, path: str) -> str:
+    """Make a folder of a container, if it is not there, and those above it; return where it is.
+
+    Raises
+    ------
+    ProjectError
+        Where something else is in its place.
+    OSError
+        Where it cannot be made.
+    """
+    place = led(root, path)
+    _folder(root, place)
+    return place
 
 
 def lay(
@@ -201,7 +250,7 @@ def _folder(root: Path, place: str) -> None:
             if not stat.S_ISDIR(os.lstat(place).st_mode):
                 raise ProjectError.hostile(f"it uses {place[len(str(root)) :]!r} as a folder")
             break
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             missing.append(place)
             place = os.path.dirname(place)
     for folder in reversed(missing):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shlex
 import signal
-import unicodedata
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, Self, TypeVar
 
@@ -13,6 +12,7 @@ import msgspec
 
 from provcrt_kernel.provenance.compare import Verdict
 from provcrt_kernel.provenance.files import FileVersion
+from provcrt_kernel.provenance.words import one_line
 
 Status = Literal["executed", "replayed", "failed"]
 Relation = Literal["given", "commit", "branch"]
@@ -253,22 +253,6 @@ class Execution(msgspec.Struct, frozen=True, omit_defaults=True):
         if self.command is None or self.command.status == 0:
             return self.error or ""
         return ended(self.command.status)
-
-
-def one_line(text: str) -> str:
-    """Return a text as one line for a terminal: what cannot be printed, a control sequence say, is told by its number."""
-    if text.isprintable():
-        return text
-    return "".join(
-        each if each.isprintable() or each == "\t" or unicodedata.category(each) == "Zs" else _escaped(each)
-        for each in text
-    )
-
-
-def _escaped(character: str) -> str:
-    if "\udc80" <= character <= "\udcff":  # a byte of a name that is not UTF-8
-        return f"\\x{ord(character) - 0xDC00:02x}"
-    return character.encode("unicode_escape").decode()
 
 
 def ended(status: int) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from provcrt_kernel.provenance.audit import Audit
 from provcrt_kernel.runtime.archive import Archive
-from provcrt_kernel.runtime.content import within
+from provcrt_kernel.runtime.content import left_at
 from provcrt_kernel.runtime.errors import ProjectError
 from provcrt_kernel.runtime.facts import Facts
 from provcrt_kernel.runtime.kept import Kept
@@ -69,14 +69,14 @@ def sandboxed(
 def audited(span: Span, sandbox: Sandbox, kept: Kept, store: Store) -> tuple[Audit, set[str]]:
     """Return what a run in a sandbox did, and the digests of what was kept of it."""
     known = {each.path: each.digest for each in (*kept.content.entries, *kept.content.system)}
-    facts = Facts(store, lambda path: within(Path(sandbox.root), path), known)
+    facts = Facts(store, lambda path: left_at(Path(sandbox.root), path), known)
     return facts.audit(span), facts.blobs
 
 
 def bring_out(audit: Audit, root: Path, output: Path, cwd: str) -> None:
     """Copy the files that a run in a sandbox left to a folder: those under its working directory by their name there."""
     for fact in audit.files:
-        place = within(root, fact.path)
+        place = left_at(root, fact.path)
         if fact.written and os.path.isfile(place) and not os.path.islink(place):
             inner = (
                 os.path.relpath(fact.path, cwd)

@@ -13,7 +13,7 @@ from provcrt_kernel.provenance.files import FileVersion
 from provcrt_kernel.runtime import environment
 from provcrt_kernel.runtime import notebook as reading
 from provcrt_kernel.runtime.archive import EXECUTED, SOURCE, write
-from provcrt_kernel.runtime.content import within
+from provcrt_kernel.runtime.content import left_at
 from provcrt_kernel.runtime.errors import ProjectError
 from provcrt_kernel.runtime.execution import CellRun, Descent, Execution, Relation, Repetition
 from provcrt_kernel.runtime.host import hosting
@@ -155,7 +155,7 @@ def _inside(
             ran = run(notebook.book, path, on_cell=setting.on_cell, host=host)
             audit, blobs = audited(host.span(), sandbox, kept, store)
             root = Path(sandbox.root)
-            cells = with_versions(ran.cells, records, lambda name: within(root, name))
+            cells = with_versions(ran.cells, records, lambda name: left_at(root, name))
     return _Inner(ran, cells, audit, blobs)
 
 

@@ -401,8 +401,7 @@ class Project:
             Where there is none, or it cannot be removed.
         """
         with self._archive.store() as store:
-            self._archive.remove(id, store)
-            return store.collect()
+            return store.collect(given_up=self._archive.remove(id, store))
 
     def detail(self, id: str) -> Detail:
         """Return every file of an execution, classified, with its package; ProjectError where there is none."""

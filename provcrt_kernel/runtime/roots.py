@@ -18,7 +18,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from provcrt_kernel.runtime.content import Content, from_store, lay, within
+from provcrt_kernel.runtime.content import Content, from_store, lay, led, make_folder, within
 from provcrt_kernel.runtime.errors import ProjectError
 from provcrt_kernel.runtime.pack import lay_pack
 from provcrt_kernel.runtime.sandbox import Bind, Sandbox
@@ -72,12 +72,13 @@ def laid_out(
         raise ProjectError.content_lost(lost)
     for each in (*content.folders, "/tmp", "/var/tmp", "/proc", "/dev"):
         if each != "/":
-            os.makedirs(within(root, each), exist_ok=True)
+            make_folder(root, each)
     for each in ("/tmp", "/var/tmp"):
-        os.chmod(within(root, each), 0o1777)
+        os.chmod(led(root, each), 0o1777)
     binds = [Bind(source, target) for source, target in _binds(system, root, "")]
-    if not os.path.lexists(root / "etc/passwd") and not any(each.target == "/etc" for each in binds):
-        _name_user(root / "etc")
+    etc = make_folder(root, "/etc")
+    if not os.path.lexists(f"{etc}/passwd") and not any(each.target == "/etc" for each in binds):
+        _name_user(Path(etc))
     return Sandbox(str(root), (*binds, *shared), network, tuple(ignore))
 
 
@@ -118,7 +119,6 @@ def system_root(content: Content, store: Store, cache: Path) -> Path:
 
 def _name_user(etc: Path) -> None:
     """Make /etc/passwd and /etc/group with the one user there is, and nobody else of this machine."""
-    etc.mkdir(exist_ok=True)
     user, group = os.geteuid(), os.getegid()
     try:
         name, home = pwd.getpwuid(user).pw_name, pwd.getpwuid(user).pw_dir
@@ -159,6 +159,8 @@ def _binds(system: Path, root: Path, inner: str) -> Iterator[tuple[str, str]]:
             os.mkdir(place)
             yield entry.path, path
         else:
+            if os.path.lexists(place) and (os.path.islink(place) or not os.path.isdir(place)):
+                raise ProjectError.hostile(f"it has both a folder and something else at {path!r}")
             os.makedirs(place, exist_ok=True)
             yield from _binds(system, root, path)
 

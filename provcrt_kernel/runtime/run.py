@@ -104,7 +104,7 @@ class _Run:
         self._on_cell = on_cell
         self._cells: list[CellRun] = []
         self._number = 0
-        self._started = 0.0
+        self._started = self._begun = 0.0
         self._interrupted = False
         for cell in notebook.cells:
             if cell.cell_type == "code":
@@ -123,7 +123,7 @@ class _Run:
 
     async def whole(self) -> Ran:
         """Run it."""
-        started = time.time()
+        started, begun = time.time(), time.monotonic()
         # What the kernel's process says itself is no output of a cell; its last line tells why it died.
         with tempfile.TemporaryFile() as said:
             try:
@@ -140,7 +140,7 @@ class _Run:
                 if self._interrupted:
                     raise KeyboardInterrupt from None
                 raise
-        return Ran(tuple(self._cells), started, time.time() - started, error)
+        return Ran(tuple(self._cells), started, time.monotonic() - begun, error)
 
     async def _attempt(self, said: IO[bytes]) -> str | None:
         """Start the kernel, run the cells, end the kernel; return the error that a cell ended it with."""
@@ -172,12 +172,12 @@ class _Run:
 
     def _begin(self, cell: NotebookNode, **_: Any) -> None:
         self._number += 1
-        self._started = time.time()
+        self._started, self._begun = time.time(), time.monotonic()
         # nbclient says nothing of cells' ids, and Jupyter's front ends do.
         self._client.kc.session.metadata = {"cellId": cell["id"]}
 
     def _end(self, cell: NotebookNode, execute_reply: Mapping[str, Any], **_: Any) -> None:
-        ran = outcome(self._number, cell, execute_reply, self._started, time.time() - self._started)
+        ran = outcome(self._number, cell, execute_reply, self._started, time.monotonic() - self._begun)
         self._cells.append(ran)
         self._on_cell(ran)
 

@@ -44,8 +44,10 @@ class Collected:
     kept: int
 
 
-def collect(guard: Guard, limit: int, *, dry: bool) -> Collected:
+def collect(guard: Guard, limit: int, *, dry: bool, given_up: Collection[str] = ()) -> Collected:
     """Free what nothing refers to, and then the least worthy records until `limit` bytes are left.
+
+    Blobs that are young stay, since somebody may be about to refer to them; those that are `given_up` do not.
 
     Raises
     ------
@@ -63,7 +65,7 @@ def collect(guard: Guard, limit: int, *, dry: bool) -> Collected:
             [_held(id, tag, rows[f"record:{id}"]) for id, tag in tags.items()],
             {name: row.size for name, row in blobs.items()},
             leased=leased(guard.home / layout.LEASES),
-            young={name for name, row in blobs.items() if now - row.used < GRACE},
+            young={name for name, row in blobs.items() if now - row.used < GRACE and name not in given_up},
             excess=total - limit - sum(row.size for row in notes),
         )
         evicted = {held.id for held in records}
@@ -90,12 +92,14 @@ def collect(guard: Guard, limit: int, *, dry: bool) -> Collected:
     )
 
 
-def drop(table: Table, ids: Collection[str]) -> None:
-    """Delete records and what lists them; call it inside a transaction."""
+def drop(table: Table, ids: Collection[str]) -> set[str]:
+    """Delete records and what lists them, and return the blobs that they referred to; call it inside a transaction."""
     rows = [row for id in ids if (row := table.row(f"record:{id}"))]
     table.delete_rows([row.key for row in rows])
-    for key in {_tag(row).key for row in rows}:
+    tags = [_tag(row) for row in rows]
+    for key in {tag.key for tag in tags}:
         relist(table, key, without=ids)
+    return {blob for tag in tags for blob in tag.blobs}
 
 
 def _tag(row: Row) -> Tag:

@@ -258,8 +258,8 @@ class Store:
         own = [row.key.removeprefix("record:") for row in rows]
         return list(dict.fromkeys((*own, *(id for each in self.below for id in each.ids()))))
 
-    def drop(self, ids: Collection[str]) -> None:
-        """Give up records, and leave the blobs that nothing refers to then for `collect`.
+    def drop(self, ids: Collection[str]) -> set[str]:
+        """Give up records, and leave the blobs that nothing refers to then for `collect`; return those they referred to.
 
         Raises
         ------
@@ -267,7 +267,7 @@ class Store:
             Where that cannot be written.
         """
         with self._guard.writing() as table, table.transact():
-            collection.drop(table, set(ids))
+            return collection.drop(table, set(ids))
 
     def touch(self, ids: Iterable[str]) -> None:
         """Say that these records were used now; it is written with the next batch, or at the end."""
@@ -318,7 +318,9 @@ class Store:
         with self._guard.writing():
             self._lease.hold(digests)
 
-    def collect(self, limit: int | None = None, dry: bool = False) -> Collected:
+    def collect(
+        self, limit: int | None = None, dry: bool = False, given_up: Collection[str] = ()
+    ) -> Collected:
         """Free what nothing refers to, and then the least worthy records until `limit` bytes are left.
 
         Parameters
@@ -327,13 +329,16 @@ class Store:
             Bytes to come down to; by default the store's own limit.
         dry : bool
             Only say what would go.
+        given_up : collection of str
+            Blobs that may go at once, if nothing refers to them; others are kept for as long as somebody may be about to.
 
         Raises
         ------
         StoreError
             Where it cannot be written.
         """
-        return collection.collect(self._guard, self.size_limit if limit is None else limit, dry=dry)
+        most = self.size_limit if limit is None else limit
+        return collection.collect(self._guard, most, dry=dry, given_up=given_up)
 
     def stats(self) -> Stats:
         """Return how full the store is."""
