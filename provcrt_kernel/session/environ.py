@@ -1,11 +1,9 @@
 """Which environment variables a cell reads and changes.
 
-`os.environ` is read by name, so each variable is a slot of its own: a change of one that nobody asked for re-runs
-Reads are seen by wrapping the two methods of `os._Environ` that every access goes through, and `tempfile`, which
-asks once. A child process sees the whole
-Reads are seen by wrapping the two methods of `os._Environ` that every access goes through, and `tempfile`, which asks once. A child process sees the whole
-environment. Variables that Jupyter and this kernel set for themselves differ from session to session and are nobody's
-input unless a cell asks for them by name.
+`os.environ` is read by name, so each variable is a slot of its own: a change of one that nobody asked for re-runs nothing.
+Reads are seen by wrapping the two methods of `os._Environ` that every access goes through, and `tempfile`, which asks once. A
+child process sees the whole environment. Variables that Jupyter and this kernel set for themselves differ from session to session
+and are nobody's input unless a cell asks for them by name.
 """
 
 from __future__ import annotations
