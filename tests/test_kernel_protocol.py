@@ -644,6 +644,20 @@ def test_traceback_shows_the_source_as_it_is_now(own_kernel: Kernel) -> None:
     assert f"Cell In[{exchange.content['execution_count']}], line 3" in shown
 
 
+def test_traceback_shows_the_number_of_now(own_kernel: Kernel) -> None:
+    kernel = own_kernel
+    kernel.execute("1 / 0")
+    kernel.restart()
+    kernel.execute("above = 1")
+    exchange = kernel.execute("1 / 0")
+    if exchange.report is not None:
+        assert exchange.report["status"] == "replayed"
+    (error,) = exchange.of("error")
+    assert error["traceback"] == exchange.content["traceback"]
+    shown = plain_text("\n".join(error["traceback"]), kernel.folder)
+    assert f"Cell In[{exchange.content['execution_count']}], line 1" in shown
+
+
 def test_result_of_an_edited_cell(kernel: Kernel) -> None:
     for value in (1, 2, 1):
         kernel.execute(f"base = {value}")

@@ -14,7 +14,7 @@ from provcrt_kernel.kernel.results import Results
 from provcrt_kernel.kernel.signals import uninterrupted
 from provcrt_kernel.kernel.standing import Standing
 from provcrt_kernel.replay.engine import CannotReplay, Engine, Report
-from provcrt_kernel.replay.record import Record, Shown
+from provcrt_kernel.replay.record import Record, Shown, renumbered
 from provcrt_kernel.session.source import Source
 
 
@@ -77,7 +77,7 @@ class Replayer:
                 if message is None:
                     self._notices.warn("part of a replayed cell's output is lost: run it again")
                     continue
-                self._send(message, number)
+                self._send(message, number, record.count)
                 if message.type == "execute_result":
                     self._results.replayed(len(engine.history) - 1, number)
                     text = dict(message.content["data"]).get("text/plain")  # type: ignore[call-overload]
@@ -87,7 +87,8 @@ class Replayer:
                 shell.execution_count += 1
             if record.error is not None:
                 name, value, traceback = record.error
-                reply |= {"status": "error", "ename": name, "evalue": value, "traceback": list(traceback)}
+                lines = renumbered(traceback, record.count, number)
+                reply |= {"status": "error", "ename": name, "evalue": value, "traceback": lines}
             elif expressions:
                 engine.ensure(names_in(" ".join(expressions.values())))
                 reply["user_expressions"] = shell.user_expressions(expressions)
@@ -95,10 +96,12 @@ class Replayer:
             self._notices.warn(f"a replayed cell may be shown incompletely: {type(error).__name__}: {error}")
         return reply, report
 
-    def _send(self, message: Shown, count: int) -> None:
+    def _send(self, message: Shown, count: int, before: int | None) -> None:
         kernel, content = self._kernel, dict(message.content)
         if message.type == "execute_result":
             content["execution_count"] = count
+        elif message.type == "error":
+            content["traceback"] = renumbered(content["traceback"], before, count)  # type: ignore[arg-type]
         kernel.session.send(
             kernel.iopub_socket,
             message.type,

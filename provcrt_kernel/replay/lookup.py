@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from provcrt_kernel.replay.files import Files, unrepeatable
-from provcrt_kernel.replay.record import FileOutput, Record, decode
+from provcrt_kernel.replay.record import FileOutput, Record, decode, movable
 from provcrt_kernel.session import environ
 from provcrt_kernel.session.places import here
 from provcrt_kernel.session.slots import Slots, ambient, shown
@@ -74,7 +74,10 @@ class Lookup:
         for record in self.candidates(source.key):
             if record.volatile and (strict or source.key in again):
                 return Decision(None, f"{'strict' if strict else 'run again'}: it uses {record.volatile[0]}")
-            if record.error is not None and (record.text, record.count) != (source.text, count):
+            if record.error is not None and record.text != source.text:
+                continue
+            if record.error is not None and record.count != count and not movable(record):
+                first = first or "its traceback shows numbers of cells"
                 continue
             if record.lines and record.text != source.text:
                 first = first or "its layout changed, and it looks at lines"

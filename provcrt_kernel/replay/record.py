@@ -6,7 +6,7 @@ Carte` (ICFP 2018) is where the word constructive trace comes from.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import msgspec
 
@@ -179,6 +179,17 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
     pinned: str | None = None
     blobs: tuple[str, ...] = ()
     format: int = FORMAT
+
+
+def movable(record: Record) -> bool:
+    """Whether a cell that raised can be shown under another number: its traceback shows this cell alone."""
+    own = f"In[{record.count}]"
+    return record.error is not None and not record.cells and own not in record.text + record.error[1]
+
+
+def renumbered(lines: Iterable[str], old: int | None, new: int) -> list[str]:
+    """Lines of a traceback, with the cell's number of now."""
+    return [line.replace(f"In[{old}]", f"In[{new}]") for line in lines]
 
 
 def encode(record: Record) -> bytes:

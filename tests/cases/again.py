@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .case import case, same, sets
+from .case import case, inserts, same, sets
 
 case(
     "a seed set twice",
@@ -258,5 +258,28 @@ print(box[0](len(box)))
     sets(use="print(box[0](len(box)) * 2)"),
     "box[1:]; box[0](1)",
     rerun="mark grow use",
+    telling=True,
+)
+
+case(
+    "a cell that raises stands lower than it did",
+    20,
+    """
+# %% a
+x = 0
+# %% b
+print('before')
+1 / x
+# %% c
+def f(v): return v / x
+# %% d
+f(2)
+# %% e
+print(x, 'In[3]')
+""",
+    inserts("a", "new", "y = 2"),
+    "x; y",
+    rerun="new d",
+    skip="a b c e",
     telling=True,
 )
