@@ -203,7 +203,8 @@ def class_token(walker: Walker, cls: type) -> None:
         _class(walker, cls)
     finally:
         walker.types |= walker.objects - before
-        walker.objects |= before
+        before |= walker.objects
+        walker.objects = before
 
 
 def _class(walker: Walker, cls: type) -> None:

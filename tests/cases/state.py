@@ -1683,3 +1683,23 @@ print(k0)
     rerun="b c",
     telling=True,
 )
+
+
+case(
+    "thirty thousand objects of a class",
+    17,
+    """
+# %% a
+class P:
+    def __init__(self, x): self.x = x
+points = [P(n) for n in range(30_000)]
+# %% b
+points[9].x = -1
+# %% c
+total = sum(p.x for p in points[:20])
+""",
+    sets(b="points[9].x = -5"),
+    "total; type(points[0]) is P",
+    rerun="b c",
+    skip="a",
+)
