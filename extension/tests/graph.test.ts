@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
 import type { IGraph } from '../src/contract';
-import { downstream, neighbour, place, worthDrawing } from '../src/model/graph';
+import { downstream, holds, inside, neighbour, place, worthDrawing } from '../src/model/graph';
 
 const file = (name: string) => ({
   id: `file:${name}`,
@@ -131,4 +131,17 @@ it('lays out circles of many in plain layers', () => {
   expect(place(odd).nodes.every(node => Number.isFinite(node.x) && Number.isFinite(node.y))).toBe(
     true
   );
+});
+
+it('knows what of a drawing is in view', () => {
+  const drawing = place(long(900));
+  const { x, y } = drawing.nodes.find(node => node.id === 'cell:450')!;
+  const area = { left: x - 100, top: y - 100, right: x + 100, bottom: y + 100 };
+  const found = inside(drawing, area);
+  expect(found.nodes.map(node => node.id)).toContain('cell:450');
+  expect(found.nodes.length).toBeLessThan(30);
+  expect(found.edges.length).toBeLessThan(400);
+  expect(found.edges.some(edge => edge.from === 'cell:450')).toBe(true);
+  expect(holds(area, { ...area, left: x })).toBe(true);
+  expect(holds(area, { ...area, left: x - 101 })).toBe(false);
 });

@@ -25,6 +25,16 @@ export interface IEdge {
   to: string;
   /** An SVG path. */
   path: string;
+  /** Where it runs. */
+  area: IArea;
+}
+
+/** A part of the drawing. */
+export interface IArea {
+  left: number;
+  top: number;
+  right: number;
+  bottom: number;
 }
 
 export interface ILayout {
@@ -65,7 +75,8 @@ export function place(graph: IGraph): ILayout {
   const edges = flows.map(({ from, to }) => ({
     from,
     to,
-    path: arc(boxes.get(from)!, boxes.get(to)!)
+    path: arc(boxes.get(from)!, boxes.get(to)!),
+    area: around([boxes.get(from)!, boxes.get(to)!])
   }));
   return { nodes: [...boxes.values()], edges, width, height };
 }
@@ -94,13 +105,53 @@ function byDagre(boxes: Map<string, INode>, flows: readonly IFlow[]): ILayout {
     box.x = x;
     box.y = y;
   }
-  const edges = flows.map(edge => ({
-    from: edge.from,
-    to: edge.to,
-    path: curve(drawing.edge(edge.from, edge.to).points)
-  }));
+  const edges = flows.map(({ from, to }) => {
+    const { points } = drawing.edge(from, to);
+    return { from, to, path: curve(points), area: around(points) };
+  });
   const { width = 0, height = 0 } = drawing.graph();
   return { nodes: [...boxes.values()], edges, width, height };
+}
+
+function around(points: readonly { x: number; y: number }[]): IArea {
+  const xs = points.map(point => point.x);
+  const ys = points.map(point => point.y);
+  return {
+    left: Math.min(...xs),
+    top: Math.min(...ys),
+    right: Math.max(...xs),
+    bottom: Math.max(...ys)
+  };
+}
+
+/** What of a drawing lies in a part of it, at least partly. */
+export function inside(drawing: ILayout, area: IArea): Pick<ILayout, 'nodes' | 'edges'> {
+  return {
+    nodes: drawing.nodes.filter(
+      ({ x, y, width, height }) =>
+        x + width / 2 >= area.left &&
+        x - width / 2 <= area.right &&
+        y + height / 2 >= area.top &&
+        y - height / 2 <= area.bottom
+    ),
+    edges: drawing.edges.filter(
+      edge =>
+        edge.area.right >= area.left &&
+        edge.area.left <= area.right &&
+        edge.area.bottom >= area.top &&
+        edge.area.top <= area.bottom
+    )
+  };
+}
+
+/** Whether a part of a drawing holds all of another. */
+export function holds(outer: IArea, inner: IArea): boolean {
+  return (
+    outer.left <= inner.left &&
+    outer.top <= inner.top &&
+    outer.right >= inner.right &&
+    outer.bottom >= inner.bottom
+  );
 }
 
 function nodes(graph: IGraph): Map<string, INode> {

@@ -1,14 +1,18 @@
 /**
  * The graph as SVG: drag or scroll to move, Ctrl and wheel or + and − to zoom, arrow keys from node to node, Enter to open.
  *
- * Moving sets one transform and asks React for nothing, so thousands of nodes move smoothly.
+ * Moving sets one transform. Of a large graph only what lies near the view is drawn, and drawn anew when the view leaves that.
  */
 import React, { useEffect, useMemo, useRef, useState } from 'react';
 import type { IGraph } from '../contract';
 import {
   type Direction,
   downstream,
+  holds,
+  type IArea,
+  type ILayout,
   type INode,
+  inside,
   neighbour,
   place,
   worthDrawing
@@ -23,11 +27,16 @@ interface IGraphProps {
   onOpen: (id: string) => void;
 }
 
+const NOWHERE: IArea = { left: 0, top: 0, right: 0, bottom: 0 };
+
 interface IView {
   x: number;
   y: number;
   scale: number;
 }
+
+/** Graphs of no more nodes are drawn whole. */
+const FEW = 300;
 
 export function GraphView({ graph: whole, chosen, onChoose, onOpen }: IGraphProps): JSX.Element {
   const [elsewhere, setElsewhere] = useState(false);
@@ -42,11 +51,40 @@ export function GraphView({ graph: whole, chosen, onChoose, onOpen }: IGraphProp
   const group = useRef<SVGGElement>(null);
   const view = useRef<IView>({ x: 0, y: 0, scale: 1 });
 
+  const [near, setNear] = useState<IArea>(NOWHERE);
+  const drawn = useRef<IArea>(NOWHERE);
+  const shown: Pick<ILayout, 'nodes' | 'edges'> = useMemo(
+    () => (drawing.nodes.length <= FEW ? drawing : inside(drawing, near)),
+    [drawing, near]
+  );
+
   const move = (to: Partial<IView>) => {
     Object.assign(view.current, to);
     const { x, y, scale } = view.current;
     if (group.current) {
       group.current.style.transform = `translate(${x}px, ${y}px) scale(${scale})`;
+    }
+    follow();
+  };
+  /** Have drawn what is in view, and as much again on each side. */
+  const follow = () => {
+    const { clientWidth = 0, clientHeight = 0 } = frame.current ?? {};
+    const { x, y, scale } = view.current;
+    const [width, height] = [clientWidth / scale, clientHeight / scale];
+    const seen = {
+      left: -x / scale,
+      top: -y / scale,
+      right: -x / scale + width,
+      bottom: -y / scale + height
+    };
+    if (drawing.nodes.length > FEW && !holds(drawn.current, seen)) {
+      drawn.current = {
+        left: seen.left - width,
+        top: seen.top - height,
+        right: seen.right + width,
+        bottom: seen.bottom + height
+      };
+      setNear(drawn.current);
     }
   };
   const zoom = (factor: number, x?: number, y?: number) => {
@@ -79,8 +117,13 @@ export function GraphView({ graph: whole, chosen, onChoose, onOpen }: IGraphProp
   };
   // a new drawing is shown as large as can be read; React's wheel listener could not prevent the page's own scrolling
   useEffect(() => {
+    drawn.current = NOWHERE;
     fit(0.7);
     const element = frame.current;
+    const resized = new ResizeObserver(() => follow());
+    if (element) {
+      resized.observe(element);
+    }
     const onWheel = (event: WheelEvent) => {
       event.preventDefault();
       const box = element?.getBoundingClientRect();
@@ -95,7 +138,10 @@ export function GraphView({ graph: whole, chosen, onChoose, onOpen }: IGraphProp
       }
     };
     element?.addEventListener('wheel', onWheel, { passive: false });
-    return () => element?.removeEventListener('wheel', onWheel);
+    return () => {
+      resized.disconnect();
+      element?.removeEventListener('wheel', onWheel);
+    };
     // eslint-disable-next-line react-hooks/exhaustive-deps
   }, [drawing]);
 
@@ -180,7 +226,7 @@ export function GraphView({ graph: whole, chosen, onChoose, onOpen }: IGraphProp
       >
         <g ref={group}>
           <Drawing
-            {...drawing}
+            {...shown}
             chosen={node?.id ?? null}
             reached={reached}
             onChoose={onChoose}
