@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import functools
 import itertools
 import os
 import re
@@ -20,7 +21,7 @@ from typing import Literal
 
 import msgspec
 
-from provcrt_kernel.provenance.packages import Installed
+from provcrt_kernel.provenance.packages import Installed, site_folders
 from provcrt_kernel.replay.record import FileInput, Record, Shown, decode
 from provcrt_kernel.session.slots import ABSENT, ambient, shown
 from provcrt_kernel.store import Store, StoreError, shared_stores
@@ -416,9 +417,22 @@ def _packages(record: Record, looks: bytes | None) -> list[Package]:
         _, site, inside = path.partition("-packages/")
         if site:
             tops.add(inside.partition("/")[0].partition(".")[0])
-    installed = Installed()
+    installed = _installed(tuple(map(_changed, site_folders())))
     found = {installed.of_module(top) for top in tops} - {None}
     return sorted((Package(d.name, d.version) for d in found if d), key=lambda each: each.name.lower())
+
+
+@functools.lru_cache(maxsize=1)
+def _installed(folders: tuple[tuple[str, int], ...]) -> Installed:
+    """Return what is installed, read once as long as the folders stay as they are: some hundred files."""
+    return Installed()
+
+
+def _changed(folder: str) -> tuple[str, int]:
+    try:
+        return folder, os.stat(folder).st_mtime_ns
+    except OSError:
+        return folder, 0
 
 
 def _outputs(messages: bytes | None) -> dict[str, int]:
