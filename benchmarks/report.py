@@ -142,7 +142,17 @@ def of_runtime(result: Result) -> Iterator[str]:
     ]
     yield from table(("", "clock", "", "CPU", ""), rows)
     yield ""
-    yield f"Kept for the first execution: {number(result['store MB'])} MB; for three more: {number(result['three more MB'])} MB."
+    kept = f"Kept for the first execution: {number(result['store MB'])} MB with whole packages"
+    if "touched files MB" in result:
+        kept += f", of which the files that it touched would be {number(result['touched files MB'])} MB"
+    yield f"{kept}; for three more: {number(result['three more MB'])} MB."
+    if "told" in result:
+        yield ""
+        rows = [
+            (f"`{name}`", f"{number(each['wall'])} s", f"{number(each['cpu'])} s")
+            for name, each in result["told"].items()
+        ]
+        yield from table(("", "clock", "CPU"), rows)
 
 
 KINDS: dict[str, Callable[[Result], Iterator[str]]] = {

@@ -1,6 +1,7 @@
 """What containing and repeating a command costs, beside the plain command and, where they run, sciunit and reprozip.
 
-Interleaved, so that a noisy machine is noisy for all; CPU seconds are those of all processes, by wait4(2)::
+Interleaved, so that a noisy machine is noisy for all; CPU seconds are those of all processes, by wait4(2). And what is kept, and
+how long it takes to be told of an execution of 10,000 files, and to open a project of 1,000 executions::
 
     python benchmarks/runtime.py [ROUNDS]
 """
@@ -20,6 +21,16 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+
+import msgspec
+
+from provcrt_kernel.runtime import Project
+from provcrt_kernel.store import Store
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE))
+
+from notebooks import machine  # noqa: E402
 
 KMEANS = """import sys
 import numpy as np
@@ -52,13 +63,53 @@ def size(folder: Path) -> float:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6
 
 
+def touched(work: Path, scratch: Path) -> float:
+    """Return the megabytes of the files that the first execution read, each once, compressed as the store does."""
+    with Store.open(scratch) as store:
+        for each in Project.find(work).detail("e1").files:
+            if each.kind != "output" and os.path.isfile(each.path):
+                store.put_file(each.path, compress=True)
+    return size(scratch)
+
+
+def told(scratch: Path, environ: dict[str, str], rounds: int) -> dict[str, dict[str, float]]:
+    """Return wall and CPU seconds of what tells of many files, and of many executions."""
+    work = scratch / "many"
+    work.mkdir()
+    for number in range(10_000):
+        (work / f"f{number}").write_text(str(number))
+    (work / "read.py").write_text("import glob\nprint(sum(len(open(f).read()) for f in glob.glob('f*')))\n")
+    timed([*PROVCRT, "open", "many"], work, environ)
+    timed([*PROVCRT, "exec", "python", "read.py"], work, environ)
+    found = {
+        "show --detail, 10,000 files": _median([*PROVCRT, "show", "--detail", "e1"], work, environ, rounds),
+        "prov (JSON), 10,000 files": _median([*PROVCRT, "prov", "e1"], work, environ, rounds),
+    }
+    archive = Project.find(work).archive
+    execution = archive.execution("e1")
+    for _ in range(999):
+        with archive.draft() as draft:
+            archive.keep(draft, lambda id: msgspec.structs.replace(execution, id=id))
+    found["open, 1,000 executions"] = _median([*PROVCRT, "open", "many"], work, environ, rounds)
+    found["list, 1,000 executions"] = _median([*PROVCRT, "list"], work, environ, rounds)
+    return found
+
+
+def _median(argv: list[str], work: Path, environ: dict[str, str], rounds: int) -> dict[str, float]:
+    times = [timed(argv, work, environ) for _ in range(rounds)]
+    wall, cpu = (statistics.median(each) for each in zip(*times, strict=True))
+    return {"wall": wall, "cpu": cpu}
+
+
 def main() -> None:
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 7
+    begun = machine()
     with tempfile.TemporaryDirectory() as scratch:
         work = Path(scratch) / "work"
         work.mkdir()
-        environ = {**os.environ, "XDG_DATA_HOME": f"{scratch}/data"}
+        os.environ["XDG_DATA_HOME"] = f"{scratch}/data"
+        environ = dict(os.environ)
         environ["PATH"] = f"{Path(sys.executable).parent}:{environ['PATH']}"
         random.seed(1)
         (work / "data.csv").write_text(
@@ -69,6 +120,7 @@ def main() -> None:
         (work / "main.sh").chmod(0o755)
         timed([*PROVCRT, "exec", "./main.sh", "4"], work, environ)
         first = size(work / ".provcrt" / "store")
+        alone = touched(work, Path(scratch) / "touched")
         for k in "567":
             timed([*PROVCRT, "exec", "./main.sh", k], work, environ)
         further = size(work / ".provcrt" / "store") - first
@@ -96,7 +148,16 @@ def main() -> None:
             name: {"wall": wall, "cpu": cpu, "wall x": wall / plain[0], "cpu x": cpu / plain[1]}
             for name, (wall, cpu) in medians.items()
         }
-        print(json.dumps({"store MB": first, "three more MB": further, "runs": report}, indent=1))
+        result = {
+            "machine": begun,
+            "load_after": os.getloadavg(),
+            "touched files MB": alone,
+            "store MB": first,
+            "three more MB": further,
+            "runs": report,
+            "told": told(Path(scratch), environ, rounds),
+        }
+        print(json.dumps(result, indent=1))
 
 
 if __name__ == "__main__":
