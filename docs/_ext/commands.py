@@ -10,7 +10,7 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-from provcrt_kernel.cli import app
+from provcrt_kernel.cli.app import app
 
 WIDTH = 86  # columns
 
