@@ -226,6 +226,9 @@ class Files:
             return FileInput(
                 path, "file", content=self.content(path), size=first.size, mode=mode, child=child
             )
+        if access.stated and access.written and self._as_before(access):
+            # only its permissions or times were set: what it holds is part of what is left
+            return FileInput(path, "file", content=access.before_digest, mode=mode, child=child)
         if access.stated:
             exact = times or child
             return FileInput(
@@ -237,6 +240,13 @@ class Files:
                 child=child,
             )
         return None
+
+    def _as_before(self, access: Access) -> bool:
+        """Whether a file that was changed holds what it did."""
+        try:
+            return access.before_digest is not None and self.content(access.path) == access.before_digest
+        except OSError:
+            return False
 
     def outputs(self, span: Span) -> tuple[tuple[FileOutput, ...], tuple[str, ...]]:
         """What the span left behind, its files put into the store; and why that is not all.

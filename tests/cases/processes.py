@@ -1419,3 +1419,21 @@ helper.N = 5
     skip="a",
     files={"helper.py": "N = 1\n"},
 )
+
+
+case(
+    "permissions of a file that is edited",
+    12,
+    """
+# %% a
+import os
+os.chmod("in.txt", 0o640); os.utime("other.txt", (1, 1))
+# %% b
+u = 1
+""",
+    both(writes("in.txt", "new"), writes("other.txt", "new"), sets(b="u = open('in.txt').read()")),
+    "u; open('other.txt').read(); oct(os.stat('in.txt').st_mode); os.stat('other.txt').st_mtime",
+    rerun="a b",
+    files={"in.txt": "old", "other.txt": "old"},
+    telling=True,
+)
