@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 import random
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import nbformat
+import numpy as np
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
+import provcrt_kernel
 from provcrt_kernel.runtime.sandbox import problem
 
 pytestmark = pytest.mark.skipif(problem() is not None, reason=f"no sandbox here: {problem()}")
@@ -99,13 +103,26 @@ def test_the_demonstration(user, tmp_path):
     kinds = {Path(each["path"]).name: each["kind"] for each in told["files"]}
     assert kinds["main.sh"] == kinds["kmeans.py"] == "user program"
     assert (kinds["data.csv"], kinds["result.txt"]) == ("input", "output")
-    import numpy as np
-
     assert packages(told)["pip", "numpy"] == np.__version__
     if shutil.which("dpkg-query"):
         query = ["dpkg-query", "-W", "-f", "${Version}", "libc6"]
         version = subprocess.run(query, capture_output=True, text=True, check=False).stdout
         assert packages(told)["dpkg", "libc6"] == version
+        import ssl  # which the demonstration's program loads, too
+
+        assert ssl.OPENSSL_VERSION
+        maps = Path("/proc/self/maps").read_text()
+        library = next((line.split()[-1] for line in maps.splitlines() if "/libssl" in line), "")
+        owner = subprocess.run(
+            ["dpkg-query", "-S", library], capture_output=True, text=True, check=False
+        ).stdout
+        if owner:
+            name = owner.partition(":")[0]
+            query = ["dpkg-query", "-W", "-f", "${Version}", name]
+            version = subprocess.run(query, capture_output=True, text=True, check=False).stdout
+            rows = [line.split() for line in user("show", "--detail", "e2", cwd=work).stdout.splitlines()]
+            assert [name, version, "dpkg"] in [row[:3] for row in rows]
+            assert ["numpy", np.__version__, "pip"] in [row[:3] for row in rows]
     assert "wasStartedBy" in user("prov", "e1", cwd=work).stdout
 
     shared = tmp_path / "shared.provcrt"
@@ -119,6 +136,46 @@ def test_the_demonstration(user, tmp_path):
     assert user("given", "3", "repeat", "e1", "%1", cwd=other, name="second").stdout == given.stdout
     theirs = json.loads(user("show", "--detail", "--json", "e6", cwd=other, name="second").stdout)
     assert packages(theirs) == packages(told)
+
+
+def test_another_user_repeats_it_where_nothing_of_it_is(user, tmp_path):
+    """Really another one, by another interpreter, who cannot read what it was made of."""
+    python = shutil.which("python3", path="/usr/bin:/bin")
+    if os.geteuid() != 0 or python is None:
+        pytest.skip("only root can be another user")
+    nobody = pwd.getpwnam("nobody")
+    theirs = Path(tempfile.mkdtemp(prefix="provcrt-other-", dir="/tmp"))
+    try:
+        os.chown(theirs, nobody.pw_uid, nobody.pw_gid)
+        paths = [Path(provcrt_kernel.__file__).parent.parent, Path(np.__file__).parent.parent]
+        environ = {"PATH": "/usr/bin:/bin", "HOME": str(theirs), "PYTHONPATH": ":".join(map(str, paths))}
+
+        def other(*words):
+            return subprocess.run(
+                [python, "-m", "provcrt_kernel.cli", *map(str, words)], cwd=theirs, env=environ, user=nobody.pw_uid,
+                group=nobody.pw_gid, extra_groups=[], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
+            )  # fmt: skip
+
+        if other("--version").returncode or other("doctor").returncode:
+            pytest.skip("what is installed here cannot be used by other users")
+        work = tmp_path / "work"
+        work.mkdir()
+        (work / "data").write_text("1\n2\n3\n")
+        (work / "main.py").write_text("import sys\nprint(sum(map(int, open('data'))) * int(sys.argv[1]))\n")
+        user("exec", sys.executable, "main.py", "2", cwd=work)
+        user("export", "e1", theirs / "x.provcrt", cwd=work)
+        shutil.rmtree(work)
+        for words, shown in (
+            (["open", "x.provcrt", "--name", "p"], "e1"),
+            (["repeat", "e1", "--strict"], "12"),
+            (["given", "3", "repeat", "e1", "%2"], "18"),
+            (["show", "--detail", "e2"], "main.py"),
+        ):
+            said = other(*words)
+            assert said.returncode == 0, said.stderr
+            assert shown in said.stdout
+    finally:
+        shutil.rmtree(theirs)
 
 
 def test_the_demonstration_of_a_notebook(user, tmp_path):

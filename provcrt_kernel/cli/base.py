@@ -49,6 +49,13 @@ def progress(quiet: bool) -> Callable[[CellRun], None]:
     )
 
 
+def parts(what: str, quiet: bool) -> Callable[[int, int], None]:
+    """Return what says on a terminal how many parts of something are done."""
+    if quiet or not sys.stderr.isatty():
+        return lambda done, all: None
+    return lambda done, all: print(f"\r\x1b[K{what}: {done} of {all}\r", end="", file=sys.stderr, flush=True)
+
+
 def print_json(value: object) -> None:
     """Print structs as JSON."""
     print(to_json(value).decode(), end="")

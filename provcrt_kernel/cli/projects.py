@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from provcrt_kernel.cli.arguments import Id, Json
-from provcrt_kernel.cli.base import fail, print_json, print_table, size, tell, when
+from provcrt_kernel.cli.base import fail, parts, print_json, print_table, size, tell, when
 from provcrt_kernel.runtime import Execution, Project
 from provcrt_kernel.runtime.execution import Branch
 from provcrt_kernel.runtime.label import decoded
@@ -29,7 +29,7 @@ def open_project(
 ) -> None:
     """Open a project of this folder, or begin it; or open a shared file as a new project."""
     if name.endswith(".provcrt"):
-        loaded, ids = Project.load(Path.cwd(), Path(name), rename)
+        loaded, ids = Project.load(Path.cwd(), Path(name), rename, parts("opening", json))
         if json:
             print_json({"name": loaded.name, "folder": str(loaded.root), "executions": ids})
         else:
@@ -50,7 +50,7 @@ def export(
     json: Json = False,
 ) -> None:
     """Write an execution, with those that it came from, to one file to share."""
-    count = Project.find(Path.cwd()).export(id, file)
+    count = Project.find(Path.cwd()).export(id, file, parts("exporting", json))
     if json:
         print_json({"file": str(file), "bytes": count})
     else:

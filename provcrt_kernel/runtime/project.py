@@ -31,6 +31,10 @@ def _nothing(cell: CellRun) -> None:
     """Be told of a cell, and do nothing."""
 
 
+def _no_part(done: int, all: int) -> None:
+    """Be told how far something is, and do nothing."""
+
+
 class Project:
     """The project in the folder `root`; open one with `Project.open`.
 
@@ -350,8 +354,17 @@ class Project:
         """Forget a branch, and leave its notebook as it is; ProjectError where there is none."""
         return self._archive.forget(id)
 
-    def export(self, id: str, target: Path) -> int:
+    def export(self, id: str, target: Path, on_part: Callable[[int, int], None] = _no_part) -> int:
         """Write an execution, and those that it came from, to one file; return its size in bytes.
+
+        Parameters
+        ----------
+        id : str
+            Such as ``e1``.
+        target : Path
+            The file.
+        on_part : callable
+            Told how many contents of how many are in it.
 
         Raises
         ------
@@ -361,11 +374,19 @@ class Project:
         from provcrt_kernel.runtime import share
         from provcrt_kernel.runtime.commit import lineage
 
-        return share.export(self._archive, lineage(self.show(id), self.list()), target)
+        return share.export(self._archive, lineage(self.show(id), self.list()), target, on_part)
 
     @classmethod
-    def load(cls, folder: Path | str, source: Path, name: str = "") -> tuple[Self, builtins.list[str]]:
+    def load(
+        cls,
+        folder: Path | str,
+        source: Path,
+        name: str = "",
+        on_part: Callable[[int, int], None] = _no_part,
+    ) -> tuple[Self, builtins.list[str]]:
         """Open a shared file as a new project, of which nothing is trusted; return it and its executions' ids.
+
+        `on_part` is told how many contents of how many were checked.
 
         Raises
         ------
@@ -378,7 +399,7 @@ class Project:
             raise ProjectError.no_such_file(source)
         folder = Path(folder)
         project = cls(nearest(folder) or folder.absolute(), name=name or share.name_of(source))
-        executions = share.load(project._archive, source)
+        executions = share.load(project._archive, source, on_part)
         for each in executions:
             project._lay_notebook(each)
         project._archive.create()  # it is the one that is open now

@@ -18,7 +18,7 @@ import shutil
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -47,7 +47,14 @@ class Manifest(msgspec.Struct, frozen=True):
     format: int = FORMAT
 
 
-def export(archive: Archive, family: Sequence[Execution], target: Path) -> int:
+OnPart = Callable[[int, int], None]
+
+
+def _quietly(done: int, all: int) -> None:
+    """Be told how far it is, and do nothing."""
+
+
+def export(archive: Archive, family: Sequence[Execution], target: Path, on_part: OnPart = _quietly) -> int:
     """Write executions to a file, at once or not at all; return its size in bytes.
 
     Parameters
@@ -57,6 +64,8 @@ def export(archive: Archive, family: Sequence[Execution], target: Path) -> int:
         The execution, and those that it came from.
     target : Path
         The file.
+    on_part : callable
+        Told how many contents of how many are in it.
 
     Raises
     ------
@@ -76,7 +85,8 @@ def export(archive: Archive, family: Sequence[Execution], target: Path) -> int:
                     if each.notebook is not None:
                         for name in (SOURCE, EXECUTED):
                             file.writestr(f"notebooks/{each.id}/{name}", archive.read(each.id, name)[1])
-                for blob in blobs:
+                for number, blob in enumerate(blobs):
+                    on_part(number, len(blobs))
                     place = scratch / "blob"
                     if not store.restore(blob, place):
                         raise ProjectError.content_lost([blob])
@@ -97,7 +107,7 @@ def _blobs(execution: Execution, store: Store) -> set[str]:
     return {command.audit, command.content, *command.streams.values(), *kept.content.blobs, *optional}
 
 
-def load(archive: Archive, source: Path) -> tuple[Execution, ...]:
+def load(archive: Archive, source: Path, on_part: OnPart = _quietly) -> tuple[Execution, ...]:
     """Bring the executions of a shared file into a new project; return them.
 
     Parameters
@@ -106,6 +116,8 @@ def load(archive: Archive, source: Path) -> tuple[Execution, ...]:
         Of a project that is not there yet.
     source : Path
         The file.
+    on_part : callable
+        Told how many contents of how many were checked.
 
     Raises
     ------
@@ -121,7 +133,7 @@ def load(archive: Archive, source: Path) -> tuple[Execution, ...]:
             archive.import_begins()
             try:
                 with archive.store() as store:
-                    _fill(file, members, store)
+                    _fill(file, members, store, on_part)
                     executions = tuple(_checked(each, store, members) for each in manifest.executions)
                     for each in executions:
                         _keep(archive, file, each, store, source.name)
@@ -173,11 +185,12 @@ def _read(file: zipfile.ZipFile, name: str) -> bytes:
     return file.read(name)
 
 
-def _fill(file: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo], store: Store) -> None:
+def _fill(file: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo], store: Store, on_part: OnPart) -> None:
     """Keep the blobs of a file, each checked against its name."""
     with tempfile.TemporaryDirectory(dir=store.folder) as folder:
         place = Path(folder) / "blob"
-        for name, info in members.items():
+        for number, (name, info) in enumerate(members.items()):
+            on_part(number, len(members))
             if not name.startswith("blobs/"):
                 continue
             with file.open(info) as source, open(place, "wb") as target:
