@@ -8,7 +8,8 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
-from provcrt_kernel.cli import main
+import provcrt_kernel
+from provcrt_kernel.cli import changing, labels, main, projects, running, telling
 from provcrt_kernel.provenance.compare import Verdict
 from provcrt_kernel.provenance.files import FileVersion
 from provcrt_kernel.runtime.archive import Archive
@@ -16,6 +17,7 @@ from provcrt_kernel.runtime.errors import ProjectError
 from provcrt_kernel.runtime.execution import CellRun, Environment, Execution, Repetition
 from provcrt_kernel.runtime.notebook import parse, title
 
+THEMES = (changing, labels, projects, running, telling)
 HERE = Environment(python="3.11.2 CPython", platform="Linux", packages={"numpy": "2.0"})
 CELL = CellRun(
     number=1,
@@ -113,11 +115,23 @@ def test_wrong_usage_is_exit_code_2(folder, capsys, arguments):
     assert "Traceback" not in err
 
 
-@pytest.mark.parametrize("command", ["exec", "repeat", "show", "list", "prov", "doctor", "gc"])
+COMMANDS = [
+    command.name or command.callback.__name__ for each in THEMES for command in each.app.registered_commands
+]
+#: What prints no data: it lays files out, or prints a format that is asked for.
+PLAIN = {"checkout", "prov", "requirements"}
+
+
+@pytest.mark.parametrize("command", [name.replace("_", "-") for name in COMMANDS])
 def test_every_command_has_help(capsys, command):
     code, out, _ = run(capsys, command, "--help")
     assert code == 0
     assert "Usage" in out
+    assert command in PLAIN or "--json" in out or command == "given"  # it takes it at the end
+
+
+def test_the_version_is_told(capsys):
+    assert run(capsys, "--version") == (0, f"{provcrt_kernel.__version__}\n", "")
 
 
 def test_what_is_kept_is_shown_as_text_and_as_json(folder, capsys):
