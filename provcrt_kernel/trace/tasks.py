@@ -217,11 +217,15 @@ def process_of(tid: int) -> tuple[int, int]:
     """Return the process of a thread and that process's parent; zeros where it is gone."""
     try:
         with open(f"/proc/{tid}/status", "rb") as file:
-            text = file.read(1024)
+            text = file.read(1024)  # begins with the name, in which a line's end is written as \\n
     except OSError:
         return 0, 0
-    fields = dict(line.split(b":", 1) for line in text.splitlines() if b":" in line)
-    return int(fields.get(b"Tgid", 0)), int(fields.get(b"PPid", 0))
+    return _number(text, b"\nTgid:"), _number(text, b"\nPPid:")
+
+
+def _number(status: bytes, field: bytes) -> int:
+    at = status.find(field)
+    return int(status[at + len(field) : status.find(b"\n", at + 1)]) if at >= 0 else 0
 
 
 def no_new_privileges(pid: int) -> bool:
