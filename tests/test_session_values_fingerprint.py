@@ -559,3 +559,16 @@ def test_digests_are_the_same_in_another_process():
     one, two = elsewhere(VALUES), elsewhere(junk + VALUES)
     assert None not in one.values()
     assert {name for name in one if one[name] != two[name]} == set()
+
+
+def test_what_is_behind_an_opaque_value_may_be_gone():
+    space = notebook(
+        """
+        import weakref
+        class Node: pass
+        node = Node()
+        held = [(i for i in range(3)), weakref.proxy(node)]
+        del node
+        """
+    )
+    assert fingerprint(space["held"], space).opaque

@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 import types
 from collections.abc import Mapping
+from typing import Any, cast
 
 from provcrt_kernel.session.names import code_names
 
@@ -38,19 +39,22 @@ def behind(value: object, namespace: Mapping[str, object]) -> tuple[set[int], se
     while todo and len(seen) < _LIMIT:
         current = todo.pop()
         code: object = None
-        if isinstance(current, types.GeneratorType):
-            code = current.gi_code
-        if isinstance(current, types.FunctionType):
+        # by type: what `isinstance` asks, an object may answer in its own way, and a dead proxy not at all
+        kind = type(current)
+        if kind is types.GeneratorType:
+            code = cast(Any, current).gi_code
+        if kind is types.FunctionType:
+            current = cast(types.FunctionType, current)
             if current.__globals__ is not namespace:
                 continue
             code = current.__code__
         if isinstance(code, types.CodeType):
             names |= code_names(code).loads
         for other in gc.get_referents(current):
-            if id(other) in seen or isinstance(other, _SKIPPED):
+            if id(other) in seen or issubclass(type(other), _SKIPPED):
                 continue
             seen.add(id(other))
             todo.append(other)
-            if isinstance(other, dict | list | set | bytearray) or hasattr(type(other), "__dict__"):
+            if issubclass(type(other), dict | list | set | bytearray) or hasattr(type(other), "__dict__"):
                 found.add(id(other))
     return found, names

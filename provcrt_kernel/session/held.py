@@ -45,7 +45,7 @@ def held(
     for seen in prints.values():
         inside |= seen.objects
     asked = [namespace[n] for n in values.values()]
-    others = [r for r in gc.get_referrers(*asked) if r is not asked and not isinstance(r, _PASSING)]
+    others = [r for r in gc.get_referrers(*asked) if r is not asked and not issubclass(type(r), _PASSING)]
     others = [r for r in others if id(r) not in inside]
     # attributes of an instance may lie in a dictionary of their own
     plain = [r for r in others if type(r) is dict]
@@ -64,5 +64,5 @@ def changeable(name: str, prints: Mapping[str, Fingerprint], namespace: Mapping[
         seen is not None
         and seen.digest is not None
         and bool(seen.objects)
-        and not isinstance(namespace.get(name), _FIXED)
+        and not issubclass(type(namespace.get(name)), _FIXED)
     )
