@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +12,7 @@ import typer
 
 from provcrt_kernel.cli import runs
 from provcrt_kernel.cli.arguments import Id, Json
-from provcrt_kernel.cli.base import fail, print_cells, print_json, print_total, progress, tell
+from provcrt_kernel.cli.base import fail, print_cells, print_json, print_total, progress, say
 from provcrt_kernel.runtime import Project
 
 app = typer.Typer()
@@ -55,7 +56,8 @@ def execute(
         print(execution.id)
         print_cells(execution.cells)
         print_total(execution.cells, execution.seconds)
-        tell(f"executed notebook: {told.output or project.executed(execution.id)[0]}")
+        if told.output is None and sys.stderr.isatty():  # a hint for who types
+            say(f"the executed notebook is {project.executed(execution.id)[0]}")
     runs.end_as(execution)
 
 
