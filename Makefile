@@ -44,11 +44,14 @@ $(LAB): $(MODULES) $(shell find extension/src extension/style extension/schema -
 	@echo "building the JupyterLab extension"
 	@cd extension && npm run --silent build:prod >build.log 2>&1 || { cat build.log; exit 1; }
 
+# An editable install knows nothing of what is built after it.
+LINK := $(VENV)/share/jupyter/labextensions/provcrt-jupyterlab
 .PHONY: browser extension
-browser:
+browser: $(VENV)/dev
 	@command -v chromium >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && $(APT) chromium >/dev/null; } || true
 	@if command -v npm >/dev/null && $(MAKE) --no-print-directory $(MODULES); then \
-	    $(MAKE) --no-print-directory extension && cd extension && npm run --silent lint && npm test --silent; fi
+	    $(MAKE) --no-print-directory extension && rm -rf $(LINK) && mkdir -p $(dir $(LINK)) && \
+	    ln -s $(CURDIR)/provcrt_kernel/labextension $(LINK) && cd extension && npm run --silent lint && npm test --silent; fi
 
 # JupyterHub's default proxy is a program for node, from npm.
 PROXY := $(VENV)/node/node_modules/.bin/configurable-http-proxy

@@ -161,7 +161,10 @@ def test_examples_are_clean(name: str, specs: Path, tmp_path: Path) -> None:
         assert done.returncode == 0, done.stdout + done.stderr
     found = msgspec.json.decode(done.stdout, type=tuple[Finding, ...])
     assert not [f for f in found if f.verdict == "wrong"]
-    assert sum(f.verdict == "right" for f in found) >= len(found) - 2, found
+    # the study trains in processes that draw randomness, and reads the clock
+    others = [f for f in found if f.verdict != "right"]
+    assert len(others) <= 3, others
+    assert all(f.why[0].startswith("it uses ") for f in others), others
 
 
 #: Audited by default; with ``-m "sweep or not sweep"`` all cases are.
