@@ -74,7 +74,9 @@ def root(executed: Path, tmp_path: Path) -> Path:
     """A copy of what was executed, with whatever is outside of it beside it; what nobody may reach is a secret."""
     (tmp_path / "secret.ipynb").write_text(nbformat.writes(notebook_of({"s": "secret = 'hidden'"})))
     (tmp_path / "outside").mkdir()
-    unneeded = shutil.ignore_patterns("roots")  # what a repetition unpacks, 300 MB; the next one does it again
+    unneeded = shutil.ignore_patterns(
+        "roots"
+    )  # what a repetition unpacks, 300 MB; the next one does it again
     shutil.copytree(executed, tmp_path / "root", symlinks=True, ignore=unneeded)
     return tmp_path / "root"
 
