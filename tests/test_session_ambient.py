@@ -8,6 +8,7 @@ another process that never made it. What counts is not only that the capture is 
 from __future__ import annotations
 
 import functools
+import gc
 import importlib
 import importlib.metadata
 import json
@@ -34,6 +35,7 @@ from hypothesis import strategies as st
 from provcrt_kernel.session import ambient
 from provcrt_kernel.session.ambient import registry
 from provcrt_kernel.session.ambient.plain import Inexpressible, plain, unplain
+from provcrt_kernel.session.collector import resting
 
 
 @dataclass(frozen=True)
@@ -961,3 +963,18 @@ def test_plain_data_of_other_kinds() -> None:
     assert unplain(through_store(plain("{:.1f}".format)))(1.26) == "1.3"
     partial = unplain(through_store(plain(functools.partial(json.dumps, indent=2))))
     assert (partial.func, partial.args, partial.keywords) == (json.dumps, (), {"indent": 2})
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_garbage_that_rests_while_a_cell_is_looked_at_is_no_change_of_its_settings(enabled):
+    interpreter = next(a for a in registry.adapters() if a.name == "interpreter settings")
+    (gc.enable if enabled else gc.disable)()
+    try:
+        before = interpreter.capture()
+        with resting:
+            assert not gc.isenabled()
+            assert interpreter.capture() == before
+        assert gc.isenabled() == enabled
+        assert interpreter.capture() == before
+    finally:
+        gc.enable()

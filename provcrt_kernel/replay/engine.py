@@ -31,7 +31,7 @@ from provcrt_kernel.replay.files import Files
 from provcrt_kernel.replay.history import Execution, History
 from provcrt_kernel.replay.instruments import Instruments
 from provcrt_kernel.replay.looker import Looker
-from provcrt_kernel.replay.lookup import Decision, Lookup
+from provcrt_kernel.replay.lookup import NEVER_RUN, Decision, Lookup
 from provcrt_kernel.replay.observing import TEXTS_READ, Observer
 from provcrt_kernel.replay.pace import Pace
 from provcrt_kernel.replay.plan import Plan
@@ -42,6 +42,7 @@ from provcrt_kernel.replay.recording import RESULT, Recording, Refused
 from provcrt_kernel.replay.world import World
 from provcrt_kernel.session.ambience import Ambience
 from provcrt_kernel.session.audit import Audit
+from provcrt_kernel.session.collector import resting
 from provcrt_kernel.session.draws import Draws
 from provcrt_kernel.session.environ import EnvironReads
 from provcrt_kernel.session.importing import Imports
@@ -179,6 +180,7 @@ class Engine:
 
     # -- hits ---------------------------------------------------------------------------------------------------------
 
+    @resting
     def decide(self, source: Source, cell: str, count: int | None, *, strict: bool = False) -> Decision:
         """Look for a record of `source` that holds now; a strict cell's must not be volatile."""
         if self.suspected is not None and not (source.error or source.earlier or source.last_error):
@@ -345,18 +347,25 @@ class Engine:
         """Random streams are read by whoever moves them, which is known only afterwards: make all that are visible ready."""
         return [n for n in self.slots.ambient_names() if self.ambience.knows(n)]
 
+    @resting
     def begin(
         self, source: Source, cell: str, count: int | None, reason: str, recomputed: tuple[int, ...] = ()
     ) -> None:
         """A cell starts to run: note what it can see."""
-        for key in dict.fromkeys((source.key, self.lookup.last_key(cell))):
-            for record in self.lookup.candidates(key) if key else ():
-                if record.processes:
-                    forget_stale(self.files, record)
+        if reason != NEVER_RUN:
+            self._forget_stale(source, cell)
         self._running = self.observer.begin(
             source, cell, count, reason, recomputed, self._lineage(), self._left
         )
 
+    def _forget_stale(self, source: Source, cell: str) -> None:
+        """A cell that starts children shall not have them take byte code of what its sources were."""
+        for key in dict.fromkeys((source.key, self.lookup.last_key(cell))):
+            for record in self.lookup.candidates(key) if key else ():
+                if record.processes:
+                    forget_stale(self.files, record)
+
+    @resting
     def finish(self, outcome: Outcome) -> Report:
         """The cell has run: observe what it did, record it if everything about it is known."""
         running, self._running = self._running, None

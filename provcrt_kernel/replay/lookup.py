@@ -14,6 +14,9 @@ from provcrt_kernel.session.slots import Slots, ambient, shown
 from provcrt_kernel.session.source import Source
 from provcrt_kernel.store import Store
 
+#: The reason of a cell that has no record, neither under its source nor under the one that stood in its place before.
+NEVER_RUN = "never run here"
+
 
 @dataclass(frozen=True, slots=True)
 class Decision:
@@ -90,7 +93,7 @@ class Lookup:
                 first = reason
         if first is not None:
             return Decision(None, first)
-        return Decision(None, "never run here" if self.last_key(cell) is None else "source changed")
+        return Decision(None, NEVER_RUN if self.last_key(cell) is None else "source changed")
 
     def _would_lose(self, record: Record) -> str | None:
         """Why a record that holds cannot stand for its cell: what it left could never be had again."""

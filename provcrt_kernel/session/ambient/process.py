@@ -24,6 +24,8 @@ import sys
 import time
 from collections.abc import Mapping
 
+from provcrt_kernel.session.collector import resting
+
 from .adapter import Builtin
 from .plain import plain, reference, unplain
 
@@ -154,7 +156,7 @@ def _read_interpreter() -> object:
         "switch interval": sys.getswitchinterval(),
         "write bytecode": not sys.dont_write_bytecode,
         "traceback limit": plain(getattr(sys, "tracebacklimit", None)),
-        "gc": [gc.isenabled(), *gc.get_threshold()],
+        "gc": [resting.enabled(), *gc.get_threshold()],
         "socket timeout": socket.getdefaulttimeout(),
     }
 
