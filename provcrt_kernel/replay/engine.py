@@ -47,6 +47,7 @@ from provcrt_kernel.session.draws import Draws
 from provcrt_kernel.session.environ import EnvironReads
 from provcrt_kernel.session.importing import Imports
 from provcrt_kernel.session.keep import bring_back
+from provcrt_kernel.session.machine import MachineReads
 from provcrt_kernel.session.modules import MODULE, Modules
 from provcrt_kernel.session.observe import Change, identities, observe, variables
 from provcrt_kernel.session.slots import ABSENT, ANY, Slots, State, ambient
@@ -119,6 +120,7 @@ class Engine:
         self.draws = Draws()
         self.texts = TextReads()
         self.environ = EnvironReads()
+        self.machine = MachineReads()
         self.imports = Imports()
         self.modules = Modules(store, beside.installed if beside else read_index)
         self.ambience = Ambience(self.slots)
@@ -140,6 +142,7 @@ class Engine:
             self.draws,
             self.texts,
             self.environ,
+            self.machine,
             self.imports,
             self.modules,
             self.ambience,
@@ -173,6 +176,7 @@ class Engine:
         self.texts.install()
         self.audit.on_frame_read = self._load_read
         self.environ.install()
+        self.machine.install()
         self.imports.install(self._page)
         self.ambience.start()
         names = variables(self.namespace, self.hidden)

@@ -12,6 +12,7 @@ from provcrt_kernel.session.audit import Audit
 from provcrt_kernel.session.draws import Draws
 from provcrt_kernel.session.environ import EnvironReads
 from provcrt_kernel.session.importing import Imports
+from provcrt_kernel.session.machine import MachineReads
 from provcrt_kernel.session.modules import Modules
 from provcrt_kernel.session.slots import Slots
 from provcrt_kernel.session.texts import TextReads
@@ -41,8 +42,14 @@ class Instruments:
     draws: Draws
     texts: TextReads
     environ: EnvironReads
+    machine: MachineReads
     imports: Imports
     modules: Modules
     ambience: Ambience
     pace: Pace
     thrifty: bool
+
+    def rest(self) -> None:
+        """The cell has ended: what Python is asked for now, the kernel asks."""
+        self.audit.rest()
+        self.machine.rest()

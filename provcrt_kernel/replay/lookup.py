@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from provcrt_kernel.replay.files import Files, unrepeatable
 from provcrt_kernel.replay.record import FileOutput, Record, decode, movable
-from provcrt_kernel.session import environ
+from provcrt_kernel.session import environ, machine
 from provcrt_kernel.session.places import here
 from provcrt_kernel.session.slots import Slots, ambient, shown
 from provcrt_kernel.session.source import Source
@@ -144,6 +144,9 @@ class Lookup:
                     return "the environment has other variables"
             elif environ.version(self.environ.get(name)) != version:
                 return f"environment variable {name} changed"
+        for fact, version in record.machine.items():
+            if machine.version(fact) != version:
+                return f"it asks for the {fact}, which differs here"
         if reason := self.files.differs(record, self.left):
             return reason
         if here.differ(record.cells):

@@ -152,6 +152,7 @@ class Observer:
             descriptors=_descriptors() if entropy.opens_descriptors(source) else None,
         )
         tools.audit.clear()
+        tools.machine.clear()
         tools.draws.clear()
         tools.imports.clear()
         tools.texts.looked = False
@@ -163,7 +164,7 @@ class Observer:
         """The cell has run: drain its span, and see what became of everything that it could reach."""
         tools, source = self._tools, running.source
         seconds = time.perf_counter() - running.started
-        tools.audit.rest()
+        tools.rest()
         span = tools.tracer.end()
         ambient_now = tools.ambience.capture()
         environ_now = tools.environ.snapshot()

@@ -344,6 +344,11 @@ def difference(old: Record, new: Record) -> Difference:
         Changed("environment", name, _short(environs[0].get(name)), _short(environs[1].get(name)))
         for name in _unlike(*environs)
     ]
+    machines = [r.machine for r in (old, new)]
+    reads += [
+        Changed("ambient", fact, _short(machines[0].get(fact)), _short(machines[1].get(fact)))
+        for fact in _unlike(*machines)
+    ]
     kinds = {i.path: _file_kind(i) for r in (old, new) for i in r.inputs}
     changed = [
         Changed(
@@ -396,6 +401,8 @@ def _reads(record: Record, index: _Index, placed: Callable[[str], Place]) -> Ite
     for name in record.environ:
         if name != _ALL_NAMES:
             yield Thing("environment", name)
+    for fact in record.machine:
+        yield Thing("ambient", fact)
 
 
 def _writes(record: Record, placed: Callable[[str], Place]) -> Iterable[Thing]:

@@ -120,6 +120,8 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
         Classes that the cell changed → the slots made of them then; one more would have changed too.
     environ
         Environment variables read: name → version; ``*``: which ones there were.
+    machine
+        Facts about the machine that it asked for → version.
     inputs
         Paths looked at; `library` is the blob with those that belong to installed packages and the system.
     resolved
@@ -158,6 +160,7 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
     shares: dict[str, str] = {}
     kin: dict[str, tuple[str, ...]] = {}
     environ: dict[str, str] = {}
+    machine: dict[str, str] = {}
     inputs: tuple[FileInput, ...] = ()
     library: str | None = None
     resolved: dict[str, str] = {}

@@ -15,7 +15,7 @@ from provcrt_kernel.replay.cell import Outcome, Running, Seen
 from provcrt_kernel.replay.instruments import Instruments
 from provcrt_kernel.replay.observing import DESCRIPTOR, EFFECTS, TEXTS_READ
 from provcrt_kernel.replay.record import Record, encode
-from provcrt_kernel.session import environ
+from provcrt_kernel.session import environ, machine
 from provcrt_kernel.session.fingerprint import fingerprint
 from provcrt_kernel.session.keep import keep
 from provcrt_kernel.session.modules import top_level_names
@@ -112,6 +112,7 @@ class Recording:
         changed = {
             n for n in {*seen.environ, *running.environ} if seen.environ.get(n) != running.environ.get(n)
         } | {n for n in tools.environ.set if n in seen.environ or n in running.environ}
+        asked = sorted(tools.machine.facts | machine.told(p.argv for p in seen.span.processes))
         in_place = [n for n in seen.change.states if n not in source.binds]
         record = Record(
             id=running.lineage.removeprefix("x:"),
@@ -125,6 +126,7 @@ class Recording:
             shares=self._shares(running, seen.change),
             kin={n: made for n in in_place if (made := tools.slots.kin([n]))},
             environ=self._environ_reads(running, children=bool(seen.span.processes)),
+            machine={fact: machine.version(fact) for fact in asked},
             inputs=inputs.paths,
             library=inputs.library,
             resolved=inputs.resolved or {},

@@ -154,4 +154,9 @@ def imports_library(frame: FrameType | None) -> bool:
     """Whether the innermost module that is being run is an installed package's: no value of the notebook is looked for."""
     while frame is not None and frame.f_code.co_name != "<module>":
         frame = frame.f_back
-    return frame is not None and is_library(frame.f_code.co_filename)
+    # the program that all runs in is a module, too, and may be installed: nothing imports that one
+    return frame is not None and is_library(frame.f_code.co_filename) and _imported(frame.f_back)
+
+
+def _imported(frame: FrameType | None) -> bool:
+    return frame is not None and "importlib" in frame.f_code.co_filename

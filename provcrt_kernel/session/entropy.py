@@ -39,7 +39,7 @@ _DRAWN_BEFORE = frozenset(
 _DRAW_IN_USE = frozenset({"sklearn", "joblib"})
 #: Values that mean something in this process only: recalled in another one they are wrong.
 PROCESS = frozenset(
-    "argv orig_argv getpid getppid get_ident get_native_id current_process gettid id "
+    "argv orig_argv getpid getppid getnode get_ident get_native_id current_process gettid id "
     "getsockname server_address server_port get_connection_file get_connection_info".split()
 ) | {IN_TEXT, BY_ADDRESS}
 #: A smaller number of a process, as containers have them, may be any number.
