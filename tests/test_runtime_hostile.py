@@ -20,6 +20,7 @@ from test_runtime_share import elsewhere, members, shared, with_content, written
 from provcrt_kernel.cli import main
 from provcrt_kernel.runtime import Project, ProjectError
 from provcrt_kernel.runtime.content import Entry, led, make_folder
+from provcrt_kernel.runtime.sandbox import problem
 from provcrt_kernel.store import StoreError, digest
 
 __all__ = ["elsewhere", "shared"]  # fixtures
@@ -194,6 +195,30 @@ def test_a_pickle_is_never_opened(shared, tmp_path):
     with pytest.raises(ProjectError, match="damaged or hostile"):
         opened(tmp_path, changed)
     assert not (tmp_path / "owned").exists()
+
+
+@pytest.mark.skipif(bool(problem()), reason="nothing can be isolated here")
+def test_what_others_made_gets_no_network_unasked(tmp_path, monkeypatch):
+    """Nor does what comes of it; the namespace's number tells which network there is."""
+    ask = "(exec 3<>/dev/udp/192.0.2.1/9) 2>/dev/null; echo $0; readlink /proc/self/ns/net"
+    (tmp_path / "made").mkdir()
+    monkeypatch.chdir(tmp_path / "made")
+    own = Project.open(tmp_path / "made")
+    own.run(["bash", "-c", ask, "once"], show=False)
+    assert own.repeat("e1", show=False).verdict.word == "reproduced"
+    own.export("e1", tmp_path / "a.provcrt")
+
+    monkeypatch.chdir(tmp_path / "new")
+    opened, _ = Project.load(tmp_path / "new", tmp_path / "a.provcrt", "shared")
+    opened.given("e1", ["again"], ["%3"], show=False)
+    for id in ("e1", "e2"):
+        repetition = opened.repeat(id, show=False)
+        assert repetition.verdict.word == "diverged"
+        [line] = [line for line in repetition.command.problems if "--network" in line]
+        assert "192.0.2.1" in line
+    repetition = Project.find(tmp_path / "new", network=True).repeat("e1", show=False)
+    assert repetition.verdict.word == "reproduced"
+    assert not repetition.command.problems
 
 
 def test_a_file_of_a_newer_version_says_so(shared, tmp_path):

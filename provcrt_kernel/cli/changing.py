@@ -7,7 +7,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from provcrt_kernel.cli.arguments import Id, Json
+from provcrt_kernel.cli.arguments import Id, Json, Network
 from provcrt_kernel.cli.base import print_cells, print_json, print_total, progress, say, say_problems, tell
 from provcrt_kernel.cli.runs import end_as
 from provcrt_kernel.runtime import Execution, Project
@@ -22,6 +22,7 @@ def given(
         list[str],
         typer.Argument(metavar="VALUE... repeat ID [%N]...", help="Values, and the arguments they replace."),
     ],
+    network: Network = False,
 ) -> None:
     """Repeat with other arguments (%1 is the first), parameters (name=value) or data files (path=file), as a new execution."""
     json = "--json" in words[-1:]
@@ -29,7 +30,7 @@ def given(
     if "repeat" not in words[1:] or words[-1] == "repeat":
         raise typer.BadParameter("write VALUE... repeat ID [%N]..., as in: provcrt given 8 repeat e1 %1")
     at = len(words) - 1 - words[::-1].index("repeat")
-    execution = Project.find(Path.cwd()).given(
+    execution = Project.find(Path.cwd(), network=network).given(
         words[at + 1], words[:at], words[at + 2 :], show=not json, on_cell=progress(json)
     )
     _print_modified(execution, json)
@@ -52,10 +53,12 @@ def commit(
     id: Annotated[
         str | None, typer.Argument(metavar="[ID]", help="By default what is checked out, else the latest.")
     ] = None,
+    network: Network = False,
     json: Json = False,
 ) -> None:
     """Run an execution with the files that were edited, as a new execution."""
-    _print_modified(Project.find(Path.cwd()).commit(id, show=not json, on_cell=progress(json)), json)
+    project = Project.find(Path.cwd(), network=network)
+    _print_modified(project.commit(id, show=not json, on_cell=progress(json)), json)
 
 
 @app.command()

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from provcrt_kernel.cli import runs
-from provcrt_kernel.cli.arguments import Id, Json
+from provcrt_kernel.cli.arguments import Id, Json, Network
 from provcrt_kernel.cli.base import fail, print_cells, print_json, print_total, progress, say
 from provcrt_kernel.runtime import Project
 
@@ -93,6 +93,7 @@ def repeat(
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 where it diverges.")] = False,
     no_isolation: Annotated[bool, typer.Option("--no-isolation", help="Run in place.")] = False,
     no_memo: Annotated[bool, typer.Option("--no-memo", help="Run every cell, replay none.")] = False,
+    network: Network = False,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -102,7 +103,15 @@ def repeat(
     json: Json = False,
 ) -> None:
     """Repeat an execution on its container's content, isolated, and compare; a notebook incrementally."""
-    runs.repeat(id, strict=strict, isolation=not no_isolation, memo=not no_memo, output=output, json=json)
+    runs.repeat(
+        id,
+        strict=strict,
+        isolation=not no_isolation,
+        memo=not no_memo,
+        network=network,
+        output=output,
+        json=json,
+    )
 
 
 @app.command()

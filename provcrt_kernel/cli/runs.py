@@ -57,11 +57,12 @@ def repeat(
     strict: bool = False,
     isolation: bool = True,
     memo: bool = True,
+    network: bool = False,
     output: Path | None = None,
     json: bool = False,
 ) -> None:
     """Repeat an execution, and say how that went."""
-    repetition = Project.find(Path.cwd()).repeat(
+    repetition = Project.find(Path.cwd(), network=network).repeat(
         id, isolation=isolation, output=output, memo=memo, show=not json, on_cell=progress(json)
     )
     if json:

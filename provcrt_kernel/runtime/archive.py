@@ -73,6 +73,8 @@ class Archive:
         The folder that holds ``.provcrt``.
     name : str, optional
         Of the project; by default of the one that was opened last.
+    network : bool
+        Let what others made reach the network where it did.
 
     Attributes
     ----------
@@ -82,7 +84,8 @@ class Archive:
         Where the executions are, and what may be removed.
     """
 
-    def __init__(self, root: Path, name: str | None = None) -> None:
+    def __init__(self, root: Path, name: str | None = None, *, network: bool = False) -> None:
+        self._network = network
         self._home = root / FOLDER
         self.name = _current(self._home) if name is None else name
         self.folder = (self._home / "projects" / self.name if self.name else self._home) / "executions"
@@ -192,6 +195,16 @@ class Archive:
         except OSError:
             return False
         return len(mac) == SIZE and _seal().open(_sealed(self.name, id), mac + data) is not None
+
+    def may_reach(self, execution: Execution) -> bool:
+        """Tell whether an execution may reach the network: what others made, and what came of that, where it is asked for."""
+        while not self._network and self.is_ours(execution.id):
+            if not execution.parent:
+                return not execution.origin
+            if execution.parent not in self.ids():
+                return False
+            execution = self.execution(execution.parent)
+        return self._network
 
     def repetitions(self, id: str) -> list[Repetition]:
         """Return the repetitions of an execution, oldest first; raises as `execution` does."""

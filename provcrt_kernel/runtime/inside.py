@@ -58,7 +58,7 @@ def sandboxed(
                 store,
                 archive.cache,
                 Path(folder),
-                network=bool(kept.command.network),
+                network=bool(kept.command.network) and archive.may_reach(kept.execution),
                 ignore=[str(root / ".provcrt"), *(each.target for each in shared)],
                 shared=shared,
             )
@@ -70,6 +70,11 @@ def audited(span: Span, sandbox: Sandbox, kept: Kept, store: Store) -> tuple[Aud
     """Return what a run in a sandbox did, and the digests of what was kept of it."""
     known = {each.path: each.digest for each in (*kept.content.entries, *kept.content.system)}
     facts = Facts(store, lambda path: left_at(Path(sandbox.root), path), known)
+    if kept.command.network and not sandbox.network:
+        facts.problems.append(
+            f"it ran without the network: {kept.execution.id} comes from others, and used it "
+            f"({', '.join(kept.command.network[:3])}); --network lets it"
+        )
     return facts.audit(span), facts.blobs
 
 

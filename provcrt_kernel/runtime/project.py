@@ -44,10 +44,12 @@ class Project:
         The folder that holds ``.provcrt``.
     """
 
-    def __init__(self, root: Path, *, kernel: Sequence[str] = (), name: str | None = None) -> None:
+    def __init__(
+        self, root: Path, *, kernel: Sequence[str] = (), name: str | None = None, network: bool = False
+    ) -> None:
         self.root = root
         self._kernel = tuple(kernel)
-        self._archive = Archive(root, name)
+        self._archive = Archive(root, name, network=network)
 
     @property
     def name(self) -> str:
@@ -80,12 +82,15 @@ class Project:
         return cls(nearest(folder) or folder.absolute(), kernel=kernel)
 
     @classmethod
-    def find(cls, start: Path | str, *, kernel: Sequence[str] = ()) -> Self:
-        """Return the nearest project at or above `start`; ProjectError where there is none."""
+    def find(cls, start: Path | str, *, kernel: Sequence[str] = (), network: bool = False) -> Self:
+        """Return the nearest project at or above `start`; ProjectError where there is none.
+
+        With `network`, what others made is let reach the network where it did.
+        """
         root = nearest(Path(start))
         if root is None:
             raise ProjectError.no_project(Path(start))
-        return cls(root, kernel=kernel)
+        return cls(root, kernel=kernel, network=network)
 
     def execute(
         self,
