@@ -179,7 +179,12 @@ def modules(site: str, names: Iterable[str], notes: Notes | None = None) -> dict
 
 @functools.cache
 def _real(folder: str) -> str:
-    return os.path.realpath(folder).rstrip("/")
+    """Return where a folder really is; as each is asked for once, its own name alone is looked at."""
+    head, _, tail = folder.rpartition("/")
+    if not tail:
+        return ""
+    place = f"{_real(head)}/{tail}"
+    return os.path.realpath(place).rstrip("/") if tail in (".", "..") or os.path.islink(place) else place
 
 
 # dpkg

@@ -22,7 +22,7 @@ def here() -> Environment:
             packages.setdefault(name, distribution.version)
     return Environment(
         python=f"{platform.python_version()} {platform.python_implementation()}",
-        platform=platform.platform(),
+        platform=system(),
         packages=dict(sorted(packages.items(), key=lambda item: item[0].lower())),
     )
 
@@ -35,9 +35,15 @@ def of(content: Content) -> Environment:
         python = next((v for n, v in named.items() if n.startswith("python3.") or n == "python"), "")
     return Environment(
         python=python,
-        platform=platform.platform(),
+        platform=system(),
         packages=dict(sorted(named.items(), key=lambda item: item[0].lower())),
     )
+
+
+def system() -> str:
+    """Return what `platform.platform` does, which starts a program to ask for a processor that it then leaves out."""
+    about = os.uname()
+    return f"{about.sysname}-{about.release}-{about.machine}-with-{''.join(platform.libc_ver())}".rstrip("-")
 
 
 def user() -> str:

@@ -57,13 +57,12 @@ def packed(package: Package, store: Store, scratch: Path) -> Packed:
     """
     files = contents(package)
     size = sum(each.st_size for _, each in files if stat.S_ISREG(each.st_mode))
-    signature = hashlib.blake2b(digest_size=16)
-    for path, each in files:
-        signature.update(
-            os.fsencode(path)
-            + b"\0%d %d %d %d\n" % (each.st_size, each.st_mtime_ns, each.st_ctime_ns, each.st_mode)
-        )
-    note = f"pack2:{package.manager}:{package.name}:{signature.hexdigest()}"
+    lines = [
+        f"{path}\0{each.st_size} {each.st_mtime_ns} {each.st_ctime_ns} {each.st_mode}\n"
+        for path, each in files
+    ]
+    signature = hashlib.blake2b(os.fsencode("".join(lines)), digest_size=16).hexdigest()
+    note = f"pack2:{package.manager}:{package.name}:{signature}"
     known = store.noted(note)
     if known is not None and store.has(known.decode()):
         return Packed(package, known.decode(), size)
