@@ -8,10 +8,12 @@ way is had.
 from __future__ import annotations
 
 import contextlib
+import re
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from types import ModuleType
 
 from provcrt_kernel.provenance.packages import is_library
 from provcrt_kernel.replay.history import History
@@ -30,6 +32,8 @@ from provcrt_kernel.store import Store
 _AGAIN = 0.005
 #: Times that an input which another step has used up is made again.
 _TRIES = 3
+#: By which a cell puts another module, or other functions, in the place of what values come back by the names of.
+_ANEW = re.compile(r"\bsys\.modules\b|\breload\b")
 
 
 class CannotRebuild(Exception):
@@ -154,6 +158,8 @@ class Rebuild:
         self._missed.clear()
         beside = self._owned() if modules and self.pins else []
         try:
+            if modules:
+                self._before_modules_change()
             problems = self._carry_out(wanted, beside, modules=modules) if wanted or self.pins else []
         finally:
             self._have.clear()
@@ -170,6 +176,18 @@ class Rebuild:
         """Deferred variables that are a module's own state: running its cell a second time for them would change it twice."""
         deferred = self.slots.deferred(self.slots.names())
         return [n for n in deferred if (s := self.slots.get(n)) and s.state.owned]
+
+    def _before_modules_change(self) -> None:
+        """What was made before a pinned cell imported a module anew comes back while the earlier one is there."""
+        for index in [i for i in self.pins if _ANEW.search(self._record(i).text)]:
+            later = [i for i in self.pins if i >= index]
+            self.pins = [i for i in self.pins if i < index]
+            deferred = self.slots.deferred(n for n in self.slots.names() if not ambient(n))
+            earlier = [
+                n for n in deferred if (s := self.slots.get(n)) and s.maker is not None and s.maker < index
+            ]
+            self._carry_out([], earlier, modules=True)
+            self.pins = sorted({*self.pins, *later})
 
     def plan(self, names: Iterable[str], *, modules: bool) -> Plan[Value]:
         """What `ready` would do first, for variables; nothing is done."""
@@ -334,7 +352,7 @@ class Rebuild:
             later = [i for i in range(index + 1, len(self.history)) if self._pinned(i)]
             self.pins = sorted({*self.pins, *later})
         if pinned:
-            self._adopt(record)
+            self._adopt(record, made, index)
 
     def _pinned(self, index: int) -> bool:
         record = self.history[index].record
@@ -371,7 +389,7 @@ class Rebuild:
             if not any(member in record.writes for member in self.slots.group(name)):
                 self._make_live(name)
 
-    def _adopt(self, record: Record) -> None:
+    def _adopt(self, record: Record, made: Mapping[str, object], index: int) -> None:
         """Make live what a pinned cell made, where the session still has that version."""
         for name, state in record.writes.items():
             slot = self.slots.get(name)
@@ -382,6 +400,9 @@ class Rebuild:
                 and slot.state.version == state.version
             ):
                 self._make_live(name)
+            elif slot is not None and slot.maker == index and isinstance(made.get(name), ModuleType):
+                # one that it imported anew has the version of the one before
+                self.namespace[name] = made[name]
 
     def _make_live(self, name: str) -> None:
         """Bind the co-variable of a deferred slot, if it is at hand."""

@@ -57,7 +57,9 @@ class Recompute:
         record = self.history[index].record
         assert record is not None
         names = {n for n in (*record.reads, *record.writes, *record.deletes, *inputs) if _variable(n)}
-        saved = {n: self.namespace.get(n, _MISSING) for n in names}
+        # all that is bound, too: ``except … as e`` unbinds what it did not find when it was recorded
+        bound = {n: value for n, value in self.namespace.items() if _variable(n)}
+        saved = {**bound, **{n: self.namespace.get(n, _MISSING) for n in names}}
         same, made = False, dict[str, object]()
         with self.world.then(index):
             try:

@@ -76,7 +76,7 @@ SETTERS = re.compile(
     r"_?(register|unregister|use|config|configure|enable|disable|install|uninstall|patch|init|initialize|setup|activate|deactivate|"
     r"define|bind|hook|subscribe|attach|detach|reset|mock|monkeypatch|declare|switch|turn|captureWarnings|basicConfig)(_\w*|[A-Z]\w*)?|"
     r"_?(set\w|add_|add[A-Z]|remove_|push_|pop_)\w*|field_size_limit|nice|putenv|unsetenv|alarm|tzset|freeze|unfreeze|stack_size|"
-    r"textdomain|bindtextdomain|parse_and_bind|pickle|constructor|addaudithook"
+    r"textdomain|bindtextdomain|parse_and_bind|pickle|constructor|addaudithook|reload"
 )
 """Names of functions that change a setting of their module, which may be kept in C."""
 

@@ -389,6 +389,76 @@ _TEXTS = {
         # %% c
         r = [np.mysum([1])]
         """,
+    "a module's setting, and the module imported anew": """
+        # == first
+        # %% i
+        import helper, sys
+        # %% c1
+        vars(helper)['LIMIT'] = 3
+        # %% c3
+        sys.modules.pop('helper', None)
+        import helper
+        # == again
+        # %% i
+        # %% c1
+        # %% c3
+        # %% c4
+        x = helper.LIMIT
+        """,
+    "what a module gave before it was imported anew": """
+        # == first
+        # %% i
+        import helper as a, sys
+        from helper import scale, SEEN
+        # %% c1
+        a.LIMIT = 3
+        # %% c3
+        sys.modules.pop('helper', None)
+        import helper as c
+        # == again
+        # %% i
+        # %% c1
+        # %% c3
+        # %% c4
+        x = scale(1), a.LIMIT, c.LIMIT, c.scale is scale, SEEN is c.SEEN, SEEN is a.SEEN
+        """,
+    "functions of a module that is loaded again": """
+        # == first
+        # %% a
+        from helper import *
+        # %% b
+        import helper as c, importlib; importlib.reload(c)
+        # == again
+        # %% a
+        # %% b
+        # %% c
+        x = c.scale is scale, SEEN is c.SEEN
+        """,
+    "a name of the session's that a cell run for its values unbinds": """
+        # == first
+        # %% i
+        import os, logging, sys
+        # %% c1
+        import helper as a
+        # %% c2
+        try: a.nothing
+        except Exception as e: c = e
+        os.replace('out.txt', 'moved.txt')
+        # %% c3
+        logging.disable(20)
+        sys.setrecursionlimit(2003)
+        e = !cat out.txt
+        # %% c3
+        # == again
+        # %% i
+        # %% c1
+        # %% c2
+        # %% c3
+        # %% i
+        # %% c1
+        # %% c2
+        # %% c3
+        """,
 }
 
 FOUND = {name: life(text) for name, text in _TEXTS.items()}
