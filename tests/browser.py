@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,12 +26,13 @@ TOKEN = "t"
 
 @dataclass(frozen=True)
 class Lab:
-    """A running server: its address, the folder it serves, the log to look into, and the token (none: who has signed in)."""
+    """A running server: its address, the folder it serves, the log to look into, and how a page is let in."""
 
     url: str
     root: Path
     log: Path
     token: str = TOKEN
+    sign_in: Callable[[Any], None] | None = None
 
 
 def chromium() -> str | None:
@@ -54,14 +55,20 @@ def missing() -> str:
     return ", ".join(lacks)
 
 
+def quieten(config: Path) -> None:
+    """Have JupyterLab not ask whether its news are wanted, in front of what a test clicks on."""
+    off = {"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": True}}
+    (config / "labconfig").mkdir(parents=True, exist_ok=True)
+    (config / "labconfig" / "page_config.json").write_text(json.dumps(off))
+
+
 @contextlib.contextmanager
 def lab(folder: Path, *, extension: bool = True) -> Iterator[Lab]:
     """A JupyterLab server with settings, store and files below a folder."""
     root, config, labs = folder / "root", folder / "config", folder / "labextensions"
-    for path in (root, config / "labconfig", labs):
+    for path in (root, config, labs):
         path.mkdir(parents=True, exist_ok=True)
-    off = {"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": True}}
-    (config / "labconfig" / "page_config.json").write_text(json.dumps(off))
+    quieten(config)
     on = {"ServerApp": {"jpserver_extensions": {"provcrt_kernel.server": True}}}
     (config / "jupyter_server_config.json").write_text(json.dumps(on))
     if extension:
@@ -198,6 +205,13 @@ class Page:
     def cell(self, index: int) -> Any:
         """The code cell at a place of the visible notebook."""
         return self.page.locator(".jp-NotebookPanel:not(.lm-mod-hidden) .jp-CodeCell").nth(index)
+
+    @staticmethod
+    def redrawn(part: Any, style: str) -> None:
+        """Wait until a part has another style than before."""
+        from playwright.sync_api import expect
+
+        expect(part).not_to_have_attribute("style", style)
 
     def badges(self) -> list[str | None]:
         """What each cell's badge says: the state, then marks."""

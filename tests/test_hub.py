@@ -1,160 +1,32 @@
-"""JupyterHub on loopback, with the configuration that we ship: a user's day, by REST and websockets through the hub's proxy."""
+"""A user's day on JupyterHub, by REST and websockets through its proxy. What a browser does there is in test_lab.py."""
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-import secrets
-import shutil
-import signal
-import socket
 import stat
-import subprocess
-import sys
-import time
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
 import websocket
-from browser import Lab, chromium, missing, write_notebook
-from browser import Page as Window
+from hub import Hub, User, missing, serving
 
-CONFIG = Path(__file__).parent.parent / "extension" / "hub" / "jupyterhub_config.py"
-NPM = Path(sys.prefix) / "node" / "node_modules" / ".bin"
-PROXY = shutil.which("configurable-http-proxy", path=f"{NPM}{os.pathsep}{os.environ['PATH']}")
-PASSWORD = secrets.token_hex(8)
 CELLS = {
     "load": "import time\ntime.sleep(0.5)\nrows = open('data.txt').read().split()",
     "count": "print(len(rows), 'rows')",
     "shell": "!wc -w < data.txt",
 }
 
-pytestmark = pytest.mark.skipif(
-    PROXY is None, reason="JupyterHub is not tested: npm install --prefix .venv/node configurable-http-proxy"
-)
-
-
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
-    finally:
-        for each in sockets:
-            each.close()
-
-
-@dataclass
-class Hub:
-    """A running hub."""
-
-    url: str
-    homes: Path
-    log: Path
+pytestmark = pytest.mark.skipif(bool(missing()), reason=f"JupyterHub is not tested, it lacks {missing()}")
 
 
 @pytest.fixture(scope="module")
 def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
-    folder = tmp_path_factory.mktemp("hub")
-    public, private, api = free_ports(3)
-    url = f"http://127.0.0.1:{public}"
-    environ = {
-        **{name: value for name, value in os.environ.items() if not name.startswith(("PROVCRT_", "JUPYTER"))},
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        "PROVCRT_HUB_PASSWORD": PASSWORD,
-        "PROVCRT_HUB_STATE": str(folder / "state"),
-        "PROVCRT_HUB_HOMES": str(folder / "homes"),
-        "PROVCRT_HUB_URL": url,
-        "PROVCRT_HUB_PORTS": f"{private},{api}",
-        "PROVCRT_HUB_PROXY": str(PROXY),
-    }
-    log = folder / "hub.log"
-    with open(log, "wb") as said:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "jupyterhub", "-f", str(CONFIG)],
-            cwd=folder,
-            env=environ,
-            stdout=said,
-            stderr=said,
-            start_new_session=True,
-        )
-    try:
-        end = time.monotonic() + 90
-        while True:
-            assert process.poll() is None, log.read_text()[-4000:]
-            assert time.monotonic() < end, log.read_text()[-4000:]
-            try:
-                if requests.get(f"{url}/hub/health", timeout=5).status_code == 200:
-                    break
-            except requests.RequestException:
-                time.sleep(0.3)
-        yield Hub(url, folder / "homes", log)
-    finally:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(timeout=20)
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-
-
-@dataclass
-class User:
-    """Somebody with a browser, which keeps cookies, and then a token."""
-
-    hub: Hub
-    name: str
-    browser: requests.Session = field(default_factory=requests.Session)
-
-    def sign_in(self, password: str = PASSWORD) -> int:
-        self.browser.get(f"{self.hub.url}/hub/login", timeout=30)
-        data = {"username": self.name, "password": password, "_xsrf": self.browser.cookies.get("_xsrf")}
-        answer = self.browser.post(f"{self.hub.url}/hub/login", data=data, timeout=60, allow_redirects=False)
-        return answer.status_code
-
-    def take_token(self) -> None:
-        xsrf = next(c.value for c in self.browser.cookies if c.name == "_xsrf" and c.path == "/hub/")
-        answer = self.browser.post(
-            f"{self.hub.url}/hub/api/users/{self.name}/tokens",
-            headers={"X-XSRFToken": str(xsrf), "Referer": f"{self.hub.url}/hub/token"},
-            json={"note": "test"},
-            timeout=30,
-        )
-        assert answer.status_code == 201, answer.text
-        self.token = answer.json()["token"]
-
-    def call(self, method: str, path: str, body: Any = None, *, whose: str = "") -> requests.Response:
-        return requests.request(
-            method,
-            f"{self.hub.url}{path}"
-            if path.startswith("/hub")
-            else f"{self.hub.url}/user/{whose or self.name}/{path}",
-            headers={"Authorization": f"token {self.token}"},
-            json=body,
-            timeout=60,
-        )
-
-    def start_server(self) -> None:
-        answer = self.call("POST", f"/hub/api/users/{self.name}/server")
-        assert answer.status_code in (201, 202), answer.text
-        end = time.monotonic() + 90
-        while not self.call("GET", f"/hub/api/users/{self.name}").json()["servers"].get("", {}).get("ready"):
-            assert time.monotonic() < end, self.hub.log.read_text()[-4000:]
-            time.sleep(0.3)
-
-    def stop_server(self) -> None:
-        assert self.call("DELETE", f"/hub/api/users/{self.name}/server").status_code in (202, 204)
-        end = time.monotonic() + 60
-        while self.call("GET", f"/hub/api/users/{self.name}").json()["servers"]:
-            assert time.monotonic() < end
-            time.sleep(0.3)
+    with serving(tmp_path_factory.mktemp("hub")) as found:
+        yield found
 
 
 class Page:
@@ -300,69 +172,3 @@ def test_a_day_of_a_user(hub: Hub) -> None:
     nobody = requests.get(f"{hub.url}/user/alice/provcrt/api/status", timeout=30, allow_redirects=False)
     assert nobody.status_code in (302, 403)
     alice.stop_server()
-
-
-def test_a_day_in_a_browser(hub: Hub) -> None:
-    """What a page shows and does, behind the hub's sign-in and its proxy, where addresses begin with the user's."""
-    if lacks := missing():
-        pytest.skip(f"LEFT OUT, the browser tests lack {lacks}")
-    from playwright.sync_api import sync_playwright
-
-    root = hub.homes / "carol"
-    sources = [CELLS["load"], CELLS["count"], "print('the end')"]
-    with sync_playwright() as play:
-        browser = play.chromium.launch(
-            executable_path=chromium(), args=["--no-sandbox", "--disable-dev-shm-usage"]
-        )
-        window = browser.new_page(viewport={"width": 1400, "height": 900})
-        window.set_default_timeout(60_000)
-        window.goto(f"{hub.url}/hub/login")
-        window.fill("#username_input", "carol")
-        window.fill("#password_input", PASSWORD)
-        window.click("#login_submit")
-        window.wait_for_url("**/user/carol/lab**")
-        write_notebook(root / "study.ipynb", sources)
-        (root / "data.txt").write_text("a b c")
-        page = Window(window, Lab(f"{hub.url}/user/carol", root, hub.log, token=""))
-        page.open("study.ipynb")
-        page.run_all()
-        page.await_badges(["executed"] * 3)
-
-        page.restart()
-        page.await_badges(["replayed"] * 3)
-        assert "3 replayed · 0 executed" in window.locator(".provcrt-Status").inner_text()
-        assert "saved" in page.hint(0)
-
-        (root / "data.txt").write_text("a b c d")
-        page.command("Preview Run All")
-        dialog = window.locator(".jp-Dialog .provcrt-Preview")
-        dialog.wait_for()
-        assert "data.txt changed" in dialog.locator("tbody tr").nth(0).inner_text()
-        window.locator(".jp-Dialog button.jp-mod-accept").click()
-        page.await_badges(["executed", "executed", "replayed"])
-        page.done()
-
-        page.cell(0).locator(".provcrt-Badge").click()
-        panel = window.locator("#provcrt-provenance")
-        panel.locator("summary", has_text="History").wait_for()
-        panel.get_by_role("button", name="data.txt").click()
-        window.wait_for_selector(".lm-DockPanel-tabBar .lm-TabBar-tab:has-text('data.txt')")
-        window.locator(".lm-DockPanel-tabBar .lm-TabBar-tab", has_text="study.ipynb").click()
-        panel.get_by_role("tab", name="Graph").click()
-        panel.locator(".provcrt-Node.provcrt-mod-file", has_text="data.txt").click()
-        assert "may re-run 2 cells" in panel.locator(".provcrt-Graph-says").inner_text()
-
-        page.command("Record an Execution of This Notebook")
-        page.command("Show Experiments")
-        experiments = window.locator("#provcrt-experiments")
-        experiments.locator("[data-row='e1']").wait_for(timeout=120_000)
-        page.select(2)
-        page.command("Branch from This Cell")
-        window.wait_for_selector(".lm-DockPanel-tabBar .lm-mod-current:has-text('study')")
-        window.wait_for_function(
-            "() => !document.querySelector('.lm-DockPanel-tabBar .lm-mod-current').innerText.includes('study.ipynb')"
-        )
-        page.settled()
-        page.run_all()
-        assert page.badges()[:2] == ["replayed"] * 2
-        browser.close()

@@ -1,8 +1,9 @@
-"""JupyterLab with our extension, in a real browser, used as a user uses it."""
+"""JupyterLab with our extension, alone and behind JupyterHub, in a real browser, used as a user uses it."""
 
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import re
 import struct
@@ -12,16 +13,38 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import hub
 import pytest
-from browser import Lab, Page, chromium, lab, missing, write_notebook
+from browser import Lab, Page, chromium, lab, missing, quieten, write_notebook
 
 
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    if lacks := missing():
+@pytest.fixture(scope="module", params=["alone", "behind the hub"])
+def running(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    if lacks := missing() or (request.param != "alone" and hub.missing()):
         pytest.skip(f"LEFT OUT, the browser tests lack {lacks}")
-    with lab(tmp_path_factory.mktemp("lab")) as found:
+    folder = tmp_path_factory.mktemp("lab")
+    with lab(folder) if request.param == "alone" else lab_of_a_user(folder) as found:
         yield found
+
+
+@contextlib.contextmanager
+def lab_of_a_user(folder: Path) -> Iterator[Lab]:
+    """JupyterLab behind the hub's sign-in and its proxy, where addresses begin with the user's."""
+    with hub.serving(folder) as found:
+        carol = hub.User(found, "carol")
+        assert carol.sign_in() == 302
+        carol.take_token()
+        carol.start_server()
+        quieten(found.homes / carol.name / ".jupyter")
+
+        def sign_in(window: Any) -> None:
+            window.goto(f"{found.url}/hub/login")
+            window.fill("#username_input", carol.name)
+            window.fill("#password_input", hub.PASSWORD)
+            window.click("#login_submit")
+            window.wait_for_url(f"**/user/{carol.name}/lab**")
+
+        yield Lab(f"{found.url}/user/{carol.name}", found.homes / carol.name, found.log, "", sign_in)
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +67,8 @@ def page(running: Lab, browser: Any, tmp_path: Path) -> Iterator[Page]:
     window.set_default_timeout(30_000)
     thrown: list[str] = []
     window.on("pageerror", lambda error: thrown.append(f"{error}\n{error.stack}"))
+    if running.sign_in is not None:
+        running.sign_in(window)
     yield Page(window, running)
     window.screenshot(path=tmp_path / "end.png")
     context.close()
@@ -270,18 +295,18 @@ def test_provenance_panel(running: Lab, page: Page) -> None:
     assert "may re-run 4 cells" in panel.locator(".provcrt-Graph-says").inner_text()
     frame = panel.locator(".provcrt-Graph-frame")
     frame.focus()
-    before = frame.locator("> g").get_attribute("style")
+    before = str(frame.locator("> g").get_attribute("style"))
     page.page.keyboard.press("+")
-    assert frame.locator("> g").get_attribute("style") != before
+    page.redrawn(frame.locator("> g"), before)
     page.page.keyboard.press("ArrowDown")
     assert str(panel.locator(".provcrt-Node.provcrt-mod-chosen").get_attribute("data-node")) == "cell:c1"
     box = frame.bounding_box()
-    before = frame.locator("> g").get_attribute("style")
+    before = str(frame.locator("> g").get_attribute("style"))
     page.page.mouse.move(box["x"] + 8, box["y"] + box["height"] - 8)
     page.page.mouse.down()
     page.page.mouse.move(box["x"] + 60, box["y"] + box["height"] - 60)
     page.page.mouse.up()
-    assert frame.locator("> g").get_attribute("style") != before
+    page.redrawn(frame.locator("> g"), before)
 
 
 def test_branch_from_a_cell(running: Lab, page: Page) -> None:
@@ -301,7 +326,7 @@ def test_branch_from_a_cell(running: Lab, page: Page) -> None:
     page.settled()
     page.run_all()
     page.page.wait_for_timeout(500)
-    assert page.badges()[:4] == ["replayed"] * 4
+    assert page.badges()[:4] == ["replayed"] * 4, [page.hint(i) for i in range(4)]
     page.command("Show Experiments")
     row = page.page.locator("#provcrt-experiments .provcrt-Row", has_text=name)
     row.first.wait_for()

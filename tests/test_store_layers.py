@@ -12,7 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from kernels import OURS, install_kernelspecs, running
 
-from provcrt_kernel.store import Store, digest, shared_stores
+from provcrt_kernel.store import Store, digest, find_store, shared_stores, stores_below
+from provcrt_kernel.store.place import own_store
 
 LARGE = bytes(range(256)) * 400
 MINE, THEIRS = bytes(32), bytes([1]) * 32
@@ -177,3 +178,27 @@ def test_a_kernel_replays_what_another_user_recorded(tmp_path: Path) -> None:
         assert answer.report
         assert answer.report["status"] == "executed"
         assert "anybody may write" in answer.text("stderr")
+
+
+def test_a_project_reads_what_its_user_recorded_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first branch makes a project of a folder: what was run there until then is replayed, and by its seal alone."""
+    monkeypatch.delenv("PROVCRT_STORE", raising=False)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    work = tmp_path / "work"
+    work.mkdir()
+    assert stores_below(find_store(work, os.environ), os.environ) == []
+    with Store.open(find_store(work, os.environ)) as before:
+        before.add("key", "known", b"1", worth=1.0, blobs=[])
+    with Store.open(find_store(work, os.environ), key=b"x" * 32) as forger:
+        forger.add("key", "forged", b"2", worth=1.0, blobs=[])
+    (work / ".provcrt").mkdir()
+    place = find_store(work, os.environ)
+    assert place == work / ".provcrt" / "store"
+    below = stores_below(place, os.environ, [tmp_path / "shared"])
+    assert below == [own_store(), tmp_path / "shared"]
+    with Store.open(place, below=below[:1]) as store:
+        assert (store.record("known"), store.record("forged")) == (b"1", None)
+    monkeypatch.setenv("PROVCRT_STORE", str(tmp_path / "named"))
+    assert stores_below(find_store(work, os.environ), os.environ) == []

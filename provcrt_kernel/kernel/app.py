@@ -15,7 +15,7 @@ from provcrt_kernel.kernel.capture import RecordingSession
 from provcrt_kernel.kernel.kernel import ProvcrtKernel
 from provcrt_kernel.replay.files import noise
 from provcrt_kernel.replay.looker import Looker
-from provcrt_kernel.store import Store, StoreError, find_store, shared_stores
+from provcrt_kernel.store import Store, StoreError, find_store, shared_stores, stores_below
 from provcrt_kernel.trace import attach
 
 
@@ -53,9 +53,10 @@ class ProvcrtApp(IPKernelApp):  # type: ignore[misc]
         if self.subapp is not None or self.kernel is None:
             return
         place = find_store(Path.cwd(), os.environ)
+        below = stores_below(place, os.environ, map(Path, self.shared_stores))
         store, why = None, ""
         try:
-            store = Store.open(place, below=map(Path, self.shared_stores))
+            store = Store.open(place, below=below)
         except StoreError as error:
             why = str(error)
         except Exception as error:  # whatever it is, the kernel starts
@@ -64,7 +65,7 @@ class ProvcrtApp(IPKernelApp):  # type: ignore[misc]
             str(self.ipython_dir),
             jupyter_runtime_dir(),
             *(f"{f}/.provcrt" for f in (Path.cwd(), *Path.cwd().parents)),
-            *(path for each in self.shared_stores for path in (each, os.path.realpath(each))),
+            *(path for each in below for path in (str(each), os.path.realpath(each))),
         ]
         # a folder that holds the notebook would hide everything the notebook reads
         own = [f for f in folders if not Path.cwd().is_relative_to(os.path.realpath(f))]

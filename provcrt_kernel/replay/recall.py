@@ -24,7 +24,7 @@ import msgspec
 from provcrt_kernel.provenance.packages import Installed, site_folders
 from provcrt_kernel.replay.record import FileInput, Record, Shown, decode
 from provcrt_kernel.session.slots import ABSENT, ambient, shown
-from provcrt_kernel.store import Store, StoreError, shared_stores
+from provcrt_kernel.store import Store, StoreError, stores_below
 
 Kind = Literal["file", "folder", "absent", "variable", "environment", "package", "module", "ambient"]
 #: Records of one cell that its history tells of.
@@ -200,7 +200,7 @@ class Recall:
 
     def _open(self) -> Store | None:
         try:
-            return Store.open(self.folder, readonly=True, below=shared_stores(os.environ))
+            return Store.open(self.folder, readonly=True, below=stores_below(self.folder, os.environ))
         except StoreError:
             return None
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 
 from provcrt_kernel.runtime import sandbox
-from provcrt_kernel.store import Collected, Store, StoreError, find_store, shared_stores
+from provcrt_kernel.store import Collected, Store, StoreError, find_store, stores_below
 
 # In a process of its own: a filter can never be removed again.
 _PROBE = """
@@ -75,7 +75,7 @@ def examine(folder: Path) -> Diagnosis:
     tracer, problem = _tracer()
     place = find_store(folder, os.environ)
     try:
-        with Store.open(place, below=shared_stores(os.environ)) as store:
+        with Store.open(place, below=stores_below(place, os.environ)) as store:
             store.note("doctor", b"")
             stats = store.stats()
             layers = tuple(str(each.folder) for each in store.below)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Self
 
 from provcrt_kernel.runtime.sandbox import Bind
-from provcrt_kernel.store import Store, find_store
+from provcrt_kernel.store import Store, find_store, stores_below
 from provcrt_kernel.store.place import user_folder
 from provcrt_kernel.store.seal import user_seal
 
@@ -22,15 +22,17 @@ VARIABLE = "PROVCRT_STORE"
 
 @dataclass(frozen=True)
 class Records:
-    """A store of records, and the folder with the key that seals them."""
+    """A store of records, the folder with the key that seals them, and stores to read what it does not have."""
 
     place: Path
     home: Path
+    below: tuple[Path, ...] = ()
 
     @classmethod
     def own(cls, folder: Path) -> Self:
         """Return this user's, for notebooks in a folder."""
-        return cls(find_store(folder, os.environ), user_folder())
+        place = find_store(folder, os.environ)
+        return cls(place, user_folder(), tuple(stores_below(place, os.environ)))
 
     @classmethod
     def apart(cls, folder: Path) -> Self:
@@ -40,7 +42,7 @@ class Records:
     def open(self) -> Store:
         """Open the store; StoreError where it cannot be."""
         user_seal(self.home)  # makes the key
-        return Store.open(self.place, key=_key(self.home))
+        return Store.open(self.place, key=_key(self.home), below=self.below)
 
     def shared(self, folder: Path, environ: Mapping[str, str]) -> tuple[dict[str, str], list[Bind]]:
         """Return what a sandboxed kernel needs to find them.

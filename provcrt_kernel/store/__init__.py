@@ -13,7 +13,7 @@ from provcrt_kernel.store.errors import StoreError
 
 if TYPE_CHECKING:
     from provcrt_kernel.store.collect import Collected
-    from provcrt_kernel.store.place import find_store, shared_stores
+    from provcrt_kernel.store.place import find_store, shared_stores, stores_below
     from provcrt_kernel.store.store import Stats, Store
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "digest_file",
     "find_store",
     "shared_stores",
+    "stores_below",
 ]
 
 _LATER = {
@@ -33,6 +34,7 @@ _LATER = {
     "Store": "store",
     "find_store": "place",
     "shared_stores": "place",
+    "stores_below": "place",
 }
 
 

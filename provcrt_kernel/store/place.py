@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from platformdirs import user_data_path
@@ -43,7 +43,32 @@ def find_store(start: Path, environ: Mapping[str, str]) -> Path:
         # Someone else's folder in, say, /tmp must not feed this user's session.
         if project.is_dir() and project.stat().st_uid == os.geteuid():
             return project / "store"
+    return own_store()
+
+
+def own_store() -> Path:
+    """Return the folder of the store of this user's work outside of projects, which need not exist yet."""
     return user_folder() / "store"
+
+
+def stores_below(place: Path, environ: Mapping[str, str], shared: Iterable[Path] | None = None) -> list[Path]:
+    """Return the folders of the stores to read what a store does not have.
+
+    A notebook that becomes part of a project, as by its first branch, has been run before: what is recorded in the user's own
+    store holds there, too.
+
+    Parameters
+    ----------
+    place : Path
+        The store, as `find_store` returns it.
+    environ : Mapping
+        The environment.
+    shared : iterable of Path, optional
+        Shared stores; by default those that `environ` names.
+    """
+    own = own_store()
+    alone = environ.get("PROVCRT_STORE") or place == own or not own.is_dir()
+    return [*([] if alone else [own]), *(shared_stores(environ) if shared is None else shared)]
 
 
 def shared_stores(environ: Mapping[str, str]) -> list[Path]:

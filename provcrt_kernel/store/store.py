@@ -38,7 +38,7 @@ from provcrt_kernel.store.collect import Collected
 from provcrt_kernel.store.errors import StoreError
 from provcrt_kernel.store.guard import Guard
 from provcrt_kernel.store.lease import Lease
-from provcrt_kernel.store.place import user_folder
+from provcrt_kernel.store.place import own_store, user_folder
 from provcrt_kernel.store.seal import Seal, Trusted, user_seal
 from provcrt_kernel.store.table import DATABASE, Reader, Table
 
@@ -131,7 +131,7 @@ class Store:
             table, moved = (Reader(layout.versioned(folder)), None) if readonly else layout.prepare(folder)
         except (sqlite3.Error, OSError, diskcache.Timeout, *layout.GARBLED) as cause:
             raise StoreError.cannot_open(folder, cause) from cause
-        layers = [_layer(each) for each in below]
+        layers = [_layer(each, seal if each == own_store() else Trusted()) for each in below]
         store = cls(
             folder, table, seal, size_limit, tuple(each for each in layers if isinstance(each, Store))
         )
@@ -395,13 +395,13 @@ class Store:
         return value
 
 
-def _layer(folder: Path) -> Store | str:
-    """Open a store to be laid below another; or say in a line why not."""
+def _layer(folder: Path, seal: Seal) -> Store | str:
+    """Open a store to be laid below another, believing what a seal lets through; or say in a line why not."""
     home = layout.versioned(folder)
     try:
         for path in (folder, home, home / DATABASE):
             if path.stat().st_mode & stat.S_IWOTH:
-                return f"the shared store {folder} is not used: anybody may write to {path}"
-        return Store(folder, Reader(home), Trusted(), SIZE_LIMIT)
+                return f"the store {folder} is not used: anybody may write to {path}"
+        return Store(folder, Reader(home), seal, SIZE_LIMIT)
     except (sqlite3.Error, OSError, *layout.GARBLED) as cause:
-        return f"the shared store {folder} is not used: {cause}"
+        return f"the store {folder} is not used: {cause}"
