@@ -15,7 +15,6 @@ import os
 import re
 import shutil
 import stat
-import subprocess
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -260,6 +259,8 @@ def _rpm(paths: Iterable[str], notes: Notes | None) -> dict[str, Package]:
 
 
 def _lines(argv: list[str]) -> list[str]:
+    import subprocess  # which only who has rpm needs
+
     try:
         return subprocess.run(argv, capture_output=True, text=True, check=False).stdout.splitlines()
     except OSError:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
+import time
 from collections.abc import Callable, Collection, Mapping
 
 from provcrt_kernel.provenance.audit import Audit, Kind, Touched
-from provcrt_kernel.store import Store, digest_file
+from provcrt_kernel.store import Store, digest, digest_file
 from provcrt_kernel.trace import Access, Span, spelled
 
 NOWHERE = ("/proc/", "/sys/", "/dev/")
 PRIVATE = ("/etc/passwd", "/etc/group", "/etc/shadow", "/etc/gshadow")  # made afresh for each repetition
+_LARGE = 1 << 20  # bytes: to look a digest up takes less than to hash that much
+_GRAIN_NS = 20_000_000  # a file's clock ticks every 4 to 10 ms: younger stamps prove nothing
 _KEPT_OUTPUT = 1 << 28  # bytes: of larger files that a run wrote only the digest is kept
 
 
@@ -122,7 +125,7 @@ class Facts:
                 self.problems.append(f"{access.path} was changed by somebody else while it was used")
             if access.path in self._owned:
                 with contextlib.suppress(OSError):
-                    return digest_file(access.path)
+                    return self._digest(access.path)
                 return None
             return self._keep(self._place(access.path))
         digest = access.before_digest
@@ -138,6 +141,21 @@ class Facts:
             why = f": {access.before_unkept}" if access.before_unkept else ""
             self.problems.append(f"{access.path} was replaced, and what it was before could not be kept{why}")
         return digest
+
+    def _digest(self, path: str) -> str:
+        """Return the digest of a package's file; of a large one that is as it was when it was hashed last, that one."""
+        now = os.stat(path)
+        if now.st_size < _LARGE:
+            return digest_file(path)
+        note = f"digest:{digest(os.fsencode(path))}:{_identity(now)}"  # a name need not be text
+        known = self._store.noted(note)
+        if known is not None:
+            return known.decode()
+        found = digest_file(path)
+        settled = time.time_ns() - max(now.st_mtime_ns, now.st_ctime_ns) > _GRAIN_NS
+        if settled and _identity(os.stat(path)) == _identity(now):
+            self._store.note(note, found.encode())
+        return found
 
     def _after(self, path: str, now: os.stat_result) -> str | None:
         if stat.S_ISLNK(now.st_mode):
@@ -175,6 +193,11 @@ def _kind(found: os.stat_result | None) -> Kind:
     if stat.S_ISDIR(mode):
         return "dir"
     return "file" if stat.S_ISREG(mode) else "link" if stat.S_ISLNK(mode) else "other"
+
+
+def _identity(found: os.stat_result) -> str:
+    """Return what is another one when a file is, or has been written to."""
+    return f"{found.st_dev}.{found.st_ino}.{found.st_size}.{found.st_mtime_ns}.{found.st_ctime_ns}"
 
 
 def _has_still(path: str, digest: str) -> bool:

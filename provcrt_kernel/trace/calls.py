@@ -7,7 +7,7 @@ machine or ask for random bytes is here; so is what would let a process escape f
 from __future__ import annotations
 
 import platform
-from dataclasses import dataclass
+from typing import NamedTuple
 
 CLONE_THREAD, CLONE_NEWNS, CLONE_FS = 0x10000, 0x20000, 0x200
 AT_FDCWD = 0xFFFFFF9C  # the low 32 bits of -100
@@ -21,8 +21,7 @@ MAP_ANONYMOUS = 0x20
 MAP_DENYWRITE = 0x800
 
 
-@dataclass(frozen=True)
-class Call:
+class Call(NamedTuple):
     """One system call.
 
     Attributes
@@ -162,8 +161,7 @@ SECCOMP = {"x86_64": 317, "aarch64": 277}
 PIDFD_GETFD = 438
 
 
-@dataclass(frozen=True)
-class Machine:
+class Machine(NamedTuple):
     """The tables of one architecture: `calls` by number, and what `AUDIT`, `SECCOMP`, … say of it."""
 
     name: str
