@@ -68,7 +68,7 @@ SEEDS = frozenset(
 LINES = frozenset(
     "tb_lineno co_firstlineno f_lineno lineno co_positions co_lines getsource getsourcelines findsource getcomments "
     "getframeinfo catch_warnings print_exc format_exc format_exception print_exception format_stack print_stack extract_tb "
-    "extract_stack walk_tb walk_stack".split()
+    "extract_stack walk_tb walk_stack dis disassemble distb get_instructions Bytecode findlinestarts code_info show_code".split()
 )
 """Names by which code looks at where other code stands: its text, comments included, which no fingerprint holds."""
 

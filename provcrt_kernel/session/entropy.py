@@ -51,7 +51,9 @@ _ADDRESS = re.compile(r"\b0x[0-9a-f]{9,16}\b")
 _DESCRIPTORS = frozenset(
     "pipe pipe2 dup openpty memfd_create eventfd fileno detach epoll_create pidfd_open inotify_init".split()
 )
-_SOURCE_FILES = frozenset({"getsourcefile", "linecache"})
+_SOURCE_FILES = frozenset(
+    {"getsourcefile", "linecache", "history_manager", "input_hist_raw", "input_hist_parsed"}
+)
 _SOURCE_MAGICS = frozenset(
     {"pinfo", "pinfo2", "psource", "pfile", "pycat", "history", "hist", "recall", "rerun", "macro"}
 )

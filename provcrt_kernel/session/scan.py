@@ -19,7 +19,7 @@ _WILDCARD_ATTRIBUTES = frozenset(
 _SHELL_METHODS = {"run_line_magic", "run_cell_magic", "system", "getoutput", "set_next_input"}
 
 #: Magics whose argument (line, or line and body) is Python code run in the namespace.
-_CODE_MAGICS = {"time", "timeit", "prun", "capture", "memit", "mprun", "lprun"}
+CODE_MAGICS = {"time", "timeit", "prun", "capture", "memit", "mprun", "lprun"}
 #: Magics that read no name but those expanded in their line.
 _PLAIN_MAGICS = frozenset(
     "matplotlib precision config load_ext reload_ext unload_ext autoreload cd pwd env set_env writefile file html "
@@ -30,7 +30,7 @@ _PLAIN_MAGICS = frozenset(
 _MAGIC_RUNNERS = {"run_line_magic", "run_cell_magic"}
 
 
-def _chain(node: ast.AST) -> str | None:
+def chain_of(node: ast.AST) -> str | None:
     """`a.b.c` for an attribute look-up that starts at a name, ``getattr`` with a name in quotes included, else None."""
     parts: list[str] = []
     while True:
@@ -51,7 +51,7 @@ def _chain(node: ast.AST) -> str | None:
 def _root_chain(node: ast.AST) -> str | None:
     """The chain that an assignment's target starts with: ``plt.rcParams["x"]`` gives ``plt.rcParams``, ``f(x).y`` gives ``f``."""
     while True:
-        if chain := _chain(node):
+        if chain := chain_of(node):
             return chain
         match node:
             case ast.Subscript(value=inner) | ast.Attribute(value=inner) | ast.Call(func=inner):
@@ -111,7 +111,7 @@ class Scan(ast.NodeVisitor):
         self.attributes.add(node.attr)
         if node.attr in _WILDCARD_ATTRIBUTES:
             self.wildcard = f"uses .{node.attr}"
-        chain = _chain(node)
+        chain = chain_of(node)
         if chain:
             self.chains.add(chain)
             if chain == "inspect.stack":
@@ -128,7 +128,7 @@ class Scan(ast.NodeVisitor):
         self.generic_visit(node)
 
     def visit_Expr(self, node: ast.Expr) -> None:
-        if isinstance(node.value, ast.Call) and (chain := _chain(node.value.func)):
+        if isinstance(node.value, ast.Call) and (chain := chain_of(node.value.func)):
             self.effects.add(chain)
         self.generic_visit(node)
 
@@ -136,19 +136,19 @@ class Scan(ast.NodeVisitor):
         self.attributes.add(node.id)
 
     def visit_Call(self, node: ast.Call) -> None:
-        if not node.args and not node.keywords and (chain := _chain(node.func)):
+        if not node.args and not node.keywords and (chain := chain_of(node.func)):
             self.attributes.add(f"{chain.rpartition('.')[2]}()")
         match node.func:
             case ast.Name(id=name) if name in _WILDCARD_CALLS:
                 if name not in _ONLY_WITHOUT_ARGUMENTS or not (node.args or node.keywords):
                     self.wildcard = f"calls {name}()"
-            case ast.Name(id="setattr" | "delattr") if node.args and (chain := _chain(node.args[0])):
+            case ast.Name(id="setattr" | "delattr") if node.args and (chain := chain_of(node.args[0])):
                 self.assigned.add(chain)
             case ast.Name(id="__import__" | "import_module") | ast.Attribute(attr="import_module") if (
                 node.args and (module := _literal(node.args[0])) and not module.startswith(".")
             ):
                 self.imports.append(module)
-            case ast.Name(id="getattr") if chain := _chain(node):
+            case ast.Name(id="getattr") if chain := chain_of(node):
                 self.chains.add(chain)
                 self.attributes.add(chain.rpartition(".")[2])
             case ast.Name(id="get_ipython"):
@@ -173,7 +173,7 @@ class Scan(ast.NodeVisitor):
         name, line = texts[0], texts[1] if len(texts) > 1 else ""
         self.magics.add(name)
         self._expand(line)
-        if name in _CODE_MAGICS:
+        if name in CODE_MAGICS:
             self._code_magic(name, line, texts[2] if len(texts) > 2 else None)
         elif name == "run" and "-i" in line.split():
             self.wildcard = "%run -i"

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import ast
 import re
+import tokenize
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from IPython.core.displayhook import DisplayHook
+
 from provcrt_kernel.session.names import Reader
-from provcrt_kernel.session.scan import Scan
+from provcrt_kernel.session.scan import CODE_MAGICS, Scan
 from provcrt_kernel.store.digest import digest
 
 #: Words by which code asks for the last error that nobody caught, as attributes or in ``getattr``.
@@ -21,6 +24,8 @@ _LAST_ERROR = re.compile(r"\b(last_value|last_type|last_traceback|last_exc|print
 _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda, ast.GeneratorExp)
 #: What the notebook's annotated names are kept in; and IPython's names for earlier inputs and results.
 _ANNOTATIONS = re.compile(r"(?<![.\w])__annotations__\b|\bget_type_hints\(\s*(sys\.modules|__main__)")
+#: Magics that show where in their body something stands.
+_SHOW_LINES = frozenset({"prun", "memit", "mprun", "lprun"})
 _EARLIER = re.compile(r"_{1,3}|_\d+|_i{0,3}|_i\d+|_[oi]h|In|Out")
 
 
@@ -33,7 +38,8 @@ class Source:
     text
         As the user wrote it.
     key
-        Digest of the syntax tree without positions, and of what it is read with: comments and layout do not count.
+        Digest of the syntax tree without positions, and of what it is read with: comments and layout do not count, in bodies of
+        ``%%time`` and its like neither.
     inner
         Names mentioned in functions and classes that it makes, lambdas included.
     defines
@@ -111,8 +117,6 @@ def read_source(text: str, transform: Callable[[str], str], flags: int = 0, cont
         tree = ast.parse(python)
     except Exception:
         return Source(text, digest(f"{context}\0raw\0{text}".encode()), error=True, wildcard="does not parse")
-    quiet = python.rstrip().endswith(";")  # IPython shows no result then, which the tree does not tell
-    key = digest(f"{context}\0{flags}\0{quiet}\0{ast.dump(tree)}".encode())
     scan = Scan()
     scan.visit(tree)
     reader = Reader(flags)
@@ -136,6 +140,9 @@ def read_source(text: str, transform: Callable[[str], str], flags: int = 0, cont
             scan.wildcard = scan.wildcard or inner.wildcard
     except (SyntaxError, ValueError, RecursionError):
         scan.wildcard = scan.wildcard or "does not compile"
+    quiet = _quiet(python)
+    tree = _opened(tree, transform)
+    key = digest(f"{context}\0{flags}\0{quiet}\0{ast.dump(tree)}".encode())
     reads = reader.reads - {"get_ipython", "__name__", "__annotations__"}
     earlier = {n for n in reads if _EARLIER.fullmatch(n)}
     return Source(
@@ -153,8 +160,56 @@ def read_source(text: str, transform: Callable[[str], str], flags: int = 0, cont
         assigned=frozenset(scan.assigned),
         effects=frozenset(scan.effects),
         magics=frozenset(scan.magics),
-        earlier=bool(earlier),
+        earlier=bool(earlier or (scan.wildcard and _asks_earlier(tree))),
     )
+
+
+def _quiet(python: str) -> bool:
+    """Whether IPython shows no result of a cell, or of a magic's body: it ends in a semicolon, which no tree tells."""
+    if ";" not in python:
+        return False
+    try:
+        return bool(DisplayHook.semicolon_at_end_of_expression(python))
+    except (tokenize.TokenError, SyntaxError):
+        return python.rstrip().endswith(";")
+
+
+class _Opened(ast.NodeTransformer):
+    """Puts trees in the place of Python that is a magic's body: its comments and layout do not count either.
+
+    Unless it leaves code behind: what a body defines is not found again in a text that differs (`places`).
+    """
+
+    def __init__(self, transform: Callable[[str], str]) -> None:
+        self._transform = transform
+
+    def visit_Call(self, node: ast.Call) -> ast.Call:
+        match node:
+            case ast.Call(
+                func=ast.Attribute(attr="run_cell_magic"),
+                args=[ast.Constant(value=name), _, ast.Constant(value=str(body))],
+            ) if name in CODE_MAGICS:
+                try:
+                    python = self._transform(body)
+                    inner = ast.parse(python)
+                except Exception:
+                    return node
+                shown = name in _SHOW_LINES or any(isinstance(n, _DEFINITIONS) for n in ast.walk(inner))
+                kept = node.args[2:] if shown else [ast.Constant(_quiet(python))]
+                return ast.Call(node.func, [*node.args[:2], *kept, inner], [])  # type: ignore[list-item]
+        self.generic_visit(node)
+        return node
+
+
+def _opened(tree: ast.Module, transform: Callable[[str], str]) -> ast.Module:
+    opened: ast.Module = _Opened(transform).visit(tree)
+    return opened
+
+
+def _asks_earlier(tree: ast.AST) -> bool:
+    """Whether a text names an earlier input or result, as in ``user_ns["In"]``."""
+    texts = (n.value for n in ast.walk(tree) if isinstance(n, ast.Constant) and isinstance(n.value, str))
+    return any(len(text) > 1 and _EARLIER.fullmatch(text) for text in texts)
 
 
 def annotates(text: str) -> bool:

@@ -406,6 +406,117 @@ print(xs)
     telling=True,
 )
 
+case(
+    "a semicolon before a comment",
+    3,
+    """
+# %% a
+x = 5
+# %% b
+x;  # quiet
+# %% c
+x + 0  # shown;
+""",
+    sets(b="x  # quiet", c="x + 0"),
+    "x",
+    rerun="b",
+    skip="a c",
+    telling=True,
+)
+
+case(
+    "layout under %%capture and %%time",
+    3,
+    """
+# %% a
+x = 5
+# %% b
+%%capture out
+# first
+print( x )
+# %% c
+%%time
+y = x+1  # second
+# %% d
+out.show()
+print(y)
+""",
+    sets(b="%%capture out\nprint(x)  # first", c="%%time\n# second\ny = (x + 1)"),
+    "y; out.stdout",
+    skip="a b c d",
+    shown="d",
+    telling=True,
+)
+
+case(
+    "a semicolon under %%capture",
+    3,
+    """
+# %% a
+x = 5
+# %% b
+%%capture out
+x;  # quiet
+# %% c
+n = len(out.outputs)
+print(n)
+""",
+    sets(b="%%capture out\nx  # quiet"),
+    "n",
+    rerun="b c",
+    skip="a",
+)
+
+case(
+    "a function under %%capture, its text shown",
+    3,
+    """
+# %% a
+%%capture out
+def f(): return 1  # one
+# %% b
+import inspect
+print(inspect.getsource(f))
+""",
+    sets(a="%%capture out\n# one\ndef f(): return 1"),
+    rerun="b",
+)
+
+case(
+    "line numbers of disassembled code",
+    3,
+    """
+# %% a
+import dis
+def f(x):
+    return x
+# %% b
+dis.dis(f)
+""",
+    sets(a="import dis\n\n\ndef f(x):\n    return x"),
+    rerun="b",
+)
+
+case(
+    "an earlier input by another way",
+    3,
+    """
+# %% a
+x = 1
+# %% b
+s = get_ipython().user_ns["In"][1]
+print(s)
+# %% c
+t = get_ipython().history_manager.input_hist_raw[1]
+print(t)
+""",
+    sets(a="x = 1  # one"),
+    "s; t",
+    rerun="b c",
+    skip="a",
+    telling=True,
+)
+
 # -- files ----------------------------------------------------------------------------------------------------------------
 
 case(
