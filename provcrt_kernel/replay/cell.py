@@ -113,6 +113,8 @@ class Seen:
         Whether it looked at where code of the notebook stands.
     seeds
         Words by which it may have seeded streams of random numbers.
+    given
+        Streams that it seeded before it did anything else.
     restless
         Whether processes go on that may change state behind the cells' backs.
     """
@@ -130,6 +132,7 @@ class Seen:
     environ: dict[str, str]
     problems: tuple[str, ...]
     seeds: frozenset[str]
+    given: frozenset[str]
     lines: bool
     restless: bool
 

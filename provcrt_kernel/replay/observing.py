@@ -36,6 +36,7 @@ from provcrt_kernel.session.held import changeable, held
 from provcrt_kernel.session.insides import changed, watched
 from provcrt_kernel.session.modules import MODULE, top_level_names
 from provcrt_kernel.session.observe import Change, identities, observe, variables
+from provcrt_kernel.session.seeded import seeded_first
 from provcrt_kernel.session.slots import ANY, HELD, OWNED, Slots, State
 from provcrt_kernel.session.source import Source
 from provcrt_kernel.store.digest import digest
@@ -172,10 +173,7 @@ class Observer:
         if everything is None and tools.audit.frame_reader:
             everything = f"{tools.audit.frame_reader} looks at its frame"
         everything = self._named(running, tools.audit.names_read) or everything
-        if outcome.error is None:
-            # bound anew, even where the new object is the old one
-            for name in running.replaced.keys() & tools.namespace.keys():
-                running.identities.pop(name, None)
+        given = self._set_anew(running) if outcome.error is None else frozenset()
         bound = identities(tools.namespace)
         change = self._owned(self._observe(running, bound, everything), running)
         change = self._numbered(change, running)
@@ -187,7 +185,7 @@ class Observer:
         in_modules = tools.slots.union((n for n in running.versions if n.startswith(MODULE)), "clock")
         in_modules |= {c for s in modules.values() for c in s.clock}
         seeds = SEEDS & (source.attributes | clock | in_modules)
-        moved, pinned, unseeded = tools.ambience.changes(running.ambient, ambient_now, seeds)
+        moved, pinned, unseeded = tools.ambience.changes(running.ambient, ambient_now, seeds, given)
         pinned += [f"it changed module {name}" for name in changed_modules]
         if "~logging" in moved:
             mine = running.reached | change.states.keys()
@@ -235,11 +233,20 @@ class Observer:
             environ=environ_now,
             problems=tuple(problems),
             seeds=seeds,
+            given=given,
             lines=tools.texts.looked
             or tools.audit.lines
             or bool(LINES & (source.attributes | clock | in_modules)),
             restless=bool(left_behind),
         )
+
+    def _set_anew(self, running: Running) -> frozenset[str]:
+        """A cell that did not raise bound names whatever they were: forget that; and which streams it seeded likewise."""
+        tools = self._tools
+        given = seeded_first(running.source, running.identities, tools.namespace, tools.modules.local())
+        for name in running.replaced.keys() & tools.namespace.keys():
+            running.identities.pop(name, None)  # bound anew, even where the new object is the old one
+        return given
 
     def _named(self, running: Running, read: Iterable[str]) -> str | None:
         """Note names that a library read in the notebook's frame as read; why it may have read any, if it may."""

@@ -190,7 +190,7 @@ class Recording:
         if outcome.error is not None:
             reads |= running.replaced
         ambient_slots = tools.ambience.seen(running.source, seen.packages, seen.moved, seen.seeds)
-        reads |= {n: running.ambient_versions[n] for n in ambient_slots}
+        reads |= {n: running.ambient_versions[n] for n in ambient_slots - seen.given}
         more = tools.modules.reads(seen.packages, slots.ambient_names())
         if running.source.reads or running.source.imports or running.source.magics or seen.everything:
             more.add(EFFECTS)

@@ -110,7 +110,7 @@ class Ambience:
         return found
 
     def changes(
-        self, before: Values, after: Values, seeds: frozenset[str]
+        self, before: Values, after: Values, seeds: frozenset[str], given: frozenset[str] = frozenset()
     ) -> tuple[dict[str, State], list[str], list[str]]:
         """What became of the slots while a cell ran.
 
@@ -118,6 +118,8 @@ class Ambience:
         ----------
         seeds
             Words by which it may have seeded streams.
+        given
+            Streams that it seeded first of all: it leaves them in a state of its own, be it the one in which they were.
 
         Returns
         -------
@@ -132,7 +134,7 @@ class Ambience:
         pinned: list[str] = []
         unseeded: list[str] = []
         for name, value in after.items():
-            if value is None or value == before[name]:
+            if value is None or (value == before[name] and name not in given):
                 continue
             adapter = self._adapters[name]
             if adapter.kind == "identity":

@@ -123,8 +123,117 @@ print((x == y).all())
     sets(b="x = np.random.rand(5)[:3]"),
     "x.tolist(); y.tolist()",
     rerun="b",
+    skip="a c d",
+    telling=True,
+)
+
+case(
+    "seeded and drawn in one cell",
+    8,
+    """
+# %% a
+import random
+import numpy as np
+SEED = 3
+# %% b
+x = np.random.rand(3), random.random()
+# %% c
+random.seed(SEED); np.random.seed(SEED)
+y = np.random.randn() + random.gauss(0, 1)
+print(y)
+# %% d
+z = np.random.randn() + random.gauss(0, 1)
+print(z)
+""",
+    sets(b="np.random.seed(1)\nx = np.random.randn()"),
+    "x; y; z; np.random.rand(); random.random()",
+    rerun="b",
+    skip="a c d",
+    telling=True,
+)
+
+case(
+    "seeded after a draw",
+    8,
+    """
+# %% a
+import numpy as np
+np.random.seed(1)
+# %% b
+x = np.random.rand(3)
+# %% c
+np.random.seed(np.random.randint(100))
+y = np.random.rand()
+print(y)
+# %% d
+q = np.random.rand(); np.random.seed(2)
+print(q)
+""",
+    sets(b="x = np.random.rand(4)"),
+    "x.tolist(); y; q; np.random.rand()",
+    rerun="b c d",
+    skip="a",
+)
+
+case(
+    "a seed that finds its own state",
+    8,
+    """
+# %% a
+import numpy as np
+np.random.seed(1)
+# %% b
+np.random.seed(1)
+# %% c
+y = np.random.rand(2)
+print(y)
+""",
+    sets(a="import numpy as np\nnp.random.seed(1)\nx = np.random.rand()"),
+    "y.tolist(); np.random.rand()",
+    rerun="a",
+    skip="b c",
+    telling=True,
+)
+
+case(
+    "another generator under the seed",
+    8,
+    """
+# %% a
+import numpy as np
+np.random.seed(1)
+# %% b
+x = 1
+# %% c
+np.random.seed(2)
+y = np.random.rand(2)
+print(y)
+""",
+    sets(b="np.random.set_bit_generator(np.random.PCG64(1))"),
+    "y.tolist(); np.random.rand()",
+    rerun="b c",
     skip="a",
     telling=True,
+)
+
+case(
+    "a seed that is patched",
+    8,
+    """
+# %% a
+import random
+random.seed(1)
+# %% b
+random.seed = lambda n: None
+# %% c
+random.seed(2)
+y = random.random()
+print(y)
+""",
+    sets(b="x = random.random()"),
+    "y",
+    rerun="b c",
+    skip="a",
 )
 
 case(

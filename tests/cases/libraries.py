@@ -308,3 +308,23 @@ print([(f[0], f[2].__name__) for f in warnings.filters])
     rerun="c",
     telling=True,
 )
+case(
+    "two estimators shown, the second edited",
+    14,
+    """
+# %% a
+from sklearn.linear_model import LinearRegression, Ridge
+X, y = [[0.0], [1.0], [2.0]], [0.0, 1.0, 2.0]
+# %% b
+LinearRegression().fit(X, y)
+# %% c
+n = len(X)
+# %% d
+Ridge().fit(X, y)
+""",
+    sets(d="Ridge(alpha=2.0).fit(X, y)"),
+    "n",
+    rerun="d",
+    skip="a b c",
+    telling=True,
+)

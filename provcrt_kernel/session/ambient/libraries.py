@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 import warnings
 from typing import Any
@@ -87,7 +88,14 @@ def _read_numpy() -> object | None:
         "errors": numpy.geterr(),
         "error call": plain(numpy.geterrcall()),
         "buffer": numpy.getbufsize(),
+        "generator": _generator(),
     }
+
+
+def _generator() -> str | None:
+    """The kind of the library's own generator: whether ``seed`` says all about its state depends on it."""
+    mtrand: Any = sys.modules.get("numpy.random.mtrand")
+    return type(mtrand._rand._bit_generator).__name__ if mtrand is not None else None
 
 
 def _write_numpy(value: Any) -> None:
@@ -103,6 +111,9 @@ def _write_numpy(value: Any) -> None:
         numpy.seterrcall(unplain(value["error call"]))
     if numpy.getbufsize() != value["buffer"]:
         numpy.setbufsize(value["buffer"])
+    if value["generator"] not in (None, _generator()):
+        random: Any = numpy.random
+        random.set_bit_generator(getattr(random, value["generator"])())
 
 
 # -- torch -----------------------------------------------------------------------------------------
@@ -243,6 +254,24 @@ def _write_sklearn(value: Any) -> None:
         sklearn.set_config(**differing)
 
 
+_ESTIMATORS_SHOWN = "sklearn.utils._repr_html.estimator"
+_COUNTERS = ("_CONTAINER_ID_COUNTER", "_ESTIMATOR_ID_COUNTER")
+
+
+def _read_sklearn_numbers() -> object | None:
+    """How many estimators were shown: each gets a number, by which its own script and style find it in the page."""
+    shown = sys.modules.get(_ESTIMATORS_SHOWN)
+    if shown is None or not all(hasattr(shown, name) for name in _COUNTERS):
+        return None
+    return [getattr(shown, name).count for name in _COUNTERS]
+
+
+def _write_sklearn_numbers(value: Any) -> None:
+    shown = importlib.import_module(_ESTIMATORS_SHOWN)
+    for name, count in zip(_COUNTERS, value, strict=True):
+        getattr(shown, name).count = count
+
+
 def _nothing(_: object) -> None:
     """Restore nothing: what a library was given as additions can only be recomputed."""
 
@@ -274,4 +303,6 @@ SLOTS = (
     Builtin("pandas options", _read_pandas, _write_pandas, packages=_PANDAS),
     Builtin("pandas additions", _read_pandas_additions, _nothing, packages=_PANDAS),
     Builtin("sklearn config", _read_sklearn, _write_sklearn, packages=_SKLEARN),
+    # kept as a stream is: what it was counts for a cell that takes a number of it
+    Builtin("sklearn numbers", _read_sklearn_numbers, _write_sklearn_numbers, "rng", _SKLEARN),
 )
