@@ -124,7 +124,14 @@ class Engine:
         self.imports = Imports()
         self.modules = Modules(store, beside.installed if beside else read_index)
         self.ambience = Ambience(self.slots)
-        self.lookup = Lookup(store, self.slots, self.files, self._maker_count, self.history.rootless)
+        self.lookup = Lookup(
+            store,
+            self.slots,
+            self.files,
+            self._maker_count,
+            self.history.rootless,
+            spent=self._spent,
+        )
         self.pace = Pace()
         self.world = World(self.files, self.history)
         self.recompute = Recompute(self.slots, self.history, self.world, self.ambience, namespace, run, quiet)
@@ -346,6 +353,9 @@ class Engine:
             self.remarks.append(f"{what} came out different when recomputed; cells that use it run again")
             self.recompute.changed.clear()
         return tuple(c for i in indices if (c := self.history.count(i)) is not None)
+
+    def _spent(self, record: Record) -> str | None:
+        return self.rebuild.spent(record)
 
     def _streams(self) -> list[str]:
         """Random streams are read by whoever moves them, which is known only afterwards: make all that are visible ready."""

@@ -40,6 +40,8 @@ class Lookup:
         The environment variables.
     left
         What paths will be by the time that the cell is asked for, where they are something else now.
+    spent
+        Tells what a record changes in place that could not be had again without changing a module twice.
     """
 
     store: Store
@@ -49,6 +51,7 @@ class Lookup:
     rootless: Callable[[Mapping[str, str]], str | None]
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
     left: Mapping[str, FileOutput] = field(default_factory=dict)
+    spent: Callable[[Record], str | None] = lambda _: None
 
     def decide(
         self, source: Source, cell: str, count: int | None, ran: Iterable[str], *, strict: bool = False
@@ -79,7 +82,7 @@ class Lookup:
                 return Decision(None, f"{'strict' if strict else 'run again'}: it uses {record.volatile[0]}")
             if record.error is not None and record.text != source.text:
                 continue
-            if record.error is not None and record.count != count and not movable(record):
+            if (record.error or record.cells) and record.count != count and not movable(record):
                 first = first or "its traceback shows numbers of cells"
                 continue
             if record.lines and record.text != source.text:
@@ -97,6 +100,8 @@ class Lookup:
 
     def _would_lose(self, record: Record) -> str | None:
         """Why a record that holds cannot stand for its cell: what it left could never be had again."""
+        if name := self.spent(record):
+            return f"it changes {name}, which is not stored, and the cell that made it changes a module"
         unkept = next((n for n, s in record.writes.items() if s.kept is None and not ambient(n)), None)
         lost = None if unkept is None else self.rootless(record.reads)
         return (

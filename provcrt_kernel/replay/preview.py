@@ -108,6 +108,7 @@ class _Preview:
             _recorded,
             self._environ,
             self._left,
+            self._spent,
             self._anew,
         )
         world = World(engine.files, self._history)
@@ -221,6 +222,9 @@ class _Preview:
                 self._anew[thing] = anew
             else:
                 self._anew.pop(thing, None)
+
+    def _spent(self, record: Record) -> str | None:
+        return self._rebuild.spent(record)
 
     def _maker(self, name: str) -> int | None:
         slot = self._slots.get(name)

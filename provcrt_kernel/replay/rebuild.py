@@ -173,9 +173,60 @@ class Rebuild:
         self._restore_ambient(())
 
     def _owned(self) -> list[str]:
-        """Deferred variables that are a module's own state: running its cell a second time for them would change it twice."""
+        """Deferred variables that are a module's own state, or made by cells that are about to change one and not stored.
+
+        To run such a cell a second time for them would change the module twice.
+        """
+        changing = {i for i in self.pins if any(n.startswith(MODULE) for n in self._record(i).writes)}
         deferred = self.slots.deferred(self.slots.names())
-        return [n for n in deferred if (s := self.slots.get(n)) and s.state.owned]
+        return [
+            n
+            for n in deferred
+            if (s := self.slots.get(n))
+            and not ambient(n)
+            and (s.state.owned or self._comes_of(n, s.state, changing))
+        ]
+
+    def spent(self, record: Record) -> str | None:
+        """What a cell changes in place that could be had again only by changing a module a second time, if anything."""
+        for name in record.reads.keys() & record.writes.keys():
+            if (
+                ambient(name)
+                or record.writes[name].kept is not None
+                or (slot := self.slots.get(name)) is None
+            ):
+                continue
+            if self._comes_of(name, slot.state, self._changed_modules()):
+                return name
+        return None
+
+    def _changed_modules(self) -> set[int]:
+        """Executions whose change of a local module is in force."""
+        return {
+            i
+            for i in range(len(self.history))
+            if i not in self.pins
+            and self._pinned(i)
+            and any(n.startswith(MODULE) for n in self._record(i).writes)
+        }
+
+    def _comes_of(self, name: str, state: State, executions: set[int]) -> bool:
+        """Whether making a value again would run one of these executions again: nothing on the way is stored."""
+        pending, seen = [(name, state, len(self.history))], set[int]()
+        while pending and executions:
+            name, state, before = pending.pop()
+            if state.kept is not None:
+                continue
+            index = self.history.maker(name, state.version, before)
+            if index in executions:
+                return True
+            if index is None or index in seen:
+                continue
+            seen.add(index)
+            for read, version in self._record(index).reads.items():
+                if not ambient(read) and (earlier := self.history.state(read, version, index)) is not None:
+                    pending.append((read, earlier, index))
+        return False
 
     def _before_modules_change(self) -> None:
         """What was made before a pinned cell imported a module anew comes back while the earlier one is there."""

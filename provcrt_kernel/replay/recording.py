@@ -14,7 +14,7 @@ import msgspec
 from provcrt_kernel.replay.cell import Outcome, Running, Seen
 from provcrt_kernel.replay.instruments import Instruments
 from provcrt_kernel.replay.observing import DESCRIPTOR, EFFECTS, TEXTS_READ
-from provcrt_kernel.replay.record import Record, encode
+from provcrt_kernel.replay.record import Record, Shown, encode
 from provcrt_kernel.session import environ, machine
 from provcrt_kernel.session.fingerprint import fingerprint
 from provcrt_kernel.session.keep import keep
@@ -176,7 +176,9 @@ class Recording:
 
     def _cells(self, running: Running, outcome: Outcome) -> dict[str, int]:
         """Other cells of the session that the traceback shows."""
-        text = "".join(outcome.error[2]) if outcome.error else ""
+        # a cell that ran another one inside shows its error and does not raise
+        lines = [line for m in outcome.shown if m.type == "error" for line in _traceback(m)]
+        text = "".join((*(outcome.error[2] if outcome.error else ()), *lines))
         numbers = {int(n) for n in _CELL_NUMBER.findall(text)} - {running.count}
         found = here.shown(numbers)
         if numbers - {*found.values()}:
@@ -270,6 +272,11 @@ class Recording:
                     tools.pace.keeping.note(size, time.perf_counter() - started)
             final |= {n: msgspec.structs.replace(change.states[n], kept=manifest) for n in group}
         return final
+
+
+def _traceback(message: Shown) -> Iterable[str]:
+    lines = message.content.get("traceback")
+    return map(str, lines) if isinstance(lines, list | tuple) else ()
 
 
 def _imported(source: Source) -> Iterable[str]:

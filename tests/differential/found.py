@@ -459,6 +459,54 @@ _TEXTS = {
         # %% c2
         # %% c3
         """,
+    "a cell that changes a module, beside what cannot be stored": """
+        # == first
+        # %% i
+        import helper, contextvars, locale
+        # %% c1
+        a = contextvars.ContextVar('v', default=1)
+        b = helper.note(1)
+        # %% c2
+        raise KeyError(3)
+        print(e, a)
+        # %% c3
+        print(b, end='')
+        # %% i
+        # == again
+        # %% i
+        # %% c1
+        # %% c2
+        # %% c3
+        e = locale.setlocale(locale.LC_NUMERIC)
+        print(b, e)
+        # %% i
+        """,
+    "a generator of a cell that has changed a module": """
+        # == first
+        # %% i
+        import helper
+        # %% c1
+        it = (n for n in [1, 2, 3]); b = helper.note(1)
+        # %% c2
+        x = next(it)
+        # == again
+        # %% i
+        # %% c1
+        # %% cX
+        z = helper.LIMIT
+        # %% c2
+        # %% cY
+        y = next(it), b, helper.SEEN
+        """,
+    "an error inside of a cell that does not raise, and its number": """
+        # == first
+        # %% c2
+        %%capture a
+        print(d)
+        e = 3
+        # %% c2
+        # %% c2
+        """,
 }
 
 FOUND = {name: life(text) for name, text in _TEXTS.items()}
