@@ -93,6 +93,8 @@ class Rebuild:
     #: Dotted name → folder, and the execution that imported it.
     _imports: dict[str, tuple[str, int]] = field(default_factory=dict)
     pins: list[int] = field(default_factory=list)
+    #: Pinned executions from here on wait.
+    _until: int = sys.maxsize
     #: Snapshots that could not be loaded.
     _lost: set[str] = field(default_factory=set)
     #: Executions that cannot be run again, and why.
@@ -237,7 +239,13 @@ class Rebuild:
             earlier = [
                 n for n in deferred if (s := self.slots.get(n)) and s.maker is not None and s.maker < index
             ]
-            self._carry_out([], earlier, modules=True)
+            ran, self._until = len(self._recomputed), index
+            try:
+                self._carry_out([], earlier, modules=True)
+            finally:
+                self._until = sys.maxsize
+            if any(self._pinned(i) for i in self._recomputed[ran:]):
+                later = [i for i in range(index, len(self.history)) if self._pinned(i)]
             self.pins = sorted({*self.pins, *later})
 
     def plan(self, names: Iterable[str], *, modules: bool) -> Plan[Value]:
@@ -400,7 +408,7 @@ class Rebuild:
         self.pins = [i for i in self.pins if i != index]
         if record.pinned:
             # it has set again what later cells had changed
-            later = [i for i in range(index + 1, len(self.history)) if self._pinned(i)]
+            later = [i for i in range(index + 1, min(len(self.history), self._until)) if self._pinned(i)]
             self.pins = sorted({*self.pins, *later})
         if pinned:
             self._adopt(record, made, index)

@@ -507,6 +507,25 @@ _TEXTS = {
         # %% c2
         # %% c2
         """,
+    "a pinned cell that names sys.modules, after one that changes a module": """
+        # == first
+        # %% i
+        import helper, sys, types, collections
+        # %% c2
+        b = helper.note(0)
+        e = helper.SEEN
+        # %% c4
+        sys.modules['fake'] = types.SimpleNamespace(V=1, W=e)
+        e = collections.namedtuple('P', 'x y')(e, 0)
+        # %% c6
+        import helper as e
+        print(b)
+        # == again
+        # %% i
+        # %% c2
+        # %% c4
+        # %% c6
+        """,
 }
 
 FOUND = {name: life(text) for name, text in _TEXTS.items()}
