@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from provcrt_kernel.session.fingerprint import fingerprint, fingerprint_group, share
+from provcrt_kernel.session.fingerprint import fingerprint, fingerprint_group, share, walked
 from provcrt_kernel.session.snapshot import dump, load
 
 ATOMS = st.one_of(
@@ -105,6 +105,15 @@ def test_round_trips_keep_structure_and_aliasing(graph):
 
 
 @settings(max_examples=200, deadline=None)
+@given(GRAPH, st.booleans())
+def test_a_walk_that_goes_on_to_the_others_tells_what_one_over_all_of_them_tells(graph, bounded):
+    values = {f"v{at}": value for at, value in enumerate(build(graph))}
+    first, walk = walked(next(iter(values.values())), SPACE, limit=3 if bounded else 1000)
+    if walk.ended and first.digest is not None:
+        whole = fingerprint_group(values, SPACE, limit=walk.limit)
+        assert fingerprint_group(values, SPACE, limit=walk.limit, first=(first.digest, walk)) == whole
+
+
 @given(GRAPH)
 def test_limits_change_digests_but_not_what_is_equal(graph):
     one, two = (fingerprint(build(graph), SPACE, limit=2) for _ in range(2))

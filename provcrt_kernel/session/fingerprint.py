@@ -11,6 +11,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import islice
 
 from . import arrays, frames, objects, standard
 from .behind import behind
@@ -61,7 +62,14 @@ _NO_IDS: frozenset[int] = frozenset()
 
 
 def fingerprint(value: object, namespace: Mapping[str, object], *, limit: int = LIMIT) -> Fingerprint:
-    """Describe a value.
+    """Describe a value; see `walked`, which says on what way, too."""
+    return walked(value, namespace, limit=limit)[0]
+
+
+def walked(
+    value: object, namespace: Mapping[str, object], *, limit: int = LIMIT
+) -> tuple[Fingerprint, Walker]:
+    """Describe a value, and return the walk that can go on to others.
 
     Parameters
     ----------
@@ -76,6 +84,8 @@ def fingerprint(value: object, namespace: Mapping[str, object], *, limit: int = 
     -------
     Fingerprint
         Opaque, with the reason, where anything goes wrong: nothing is raised.
+    Walker
+        Where it stands at the end of the value.
     """
     if type(value) in ATOMS:
         walker = Walker(namespace, limit)
@@ -83,14 +93,14 @@ def fingerprint(value: object, namespace: Mapping[str, object], *, limit: int = 
         size = len(walker.out[-1])
         whole = walker.digest()
         clock = frozenset(walker.clock) if walker.clock else _NONE
-        return Fingerprint(whole, None, _NO_IDS, (), _NONE, _NONE, _NONE, clock, 1, size)
+        return Fingerprint(whole, None, _NO_IDS, (), _NONE, _NONE, _NONE, clock, 1, size), walker
     walker = Walker(namespace, limit)
     digest = _digest(walker, value, {"": value})
     if digest is None and walker.opaque not in _SELF_CONTAINED:
         objects, names = behind(value, namespace)
         walker.objects |= objects
         walker.refs |= names
-    return Fingerprint(
+    found = Fingerprint(
         digest=digest,
         opaque=walker.opaque,
         objects=frozenset(walker.objects),
@@ -104,10 +114,15 @@ def fingerprint(value: object, namespace: Mapping[str, object], *, limit: int = 
         types=frozenset(walker.types) if walker.types else _NO_IDS,
         guarded=tuple(walker.guarded),
     )
+    return found, walker
 
 
 def fingerprint_group(
-    values: Mapping[str, object], namespace: Mapping[str, object], *, limit: int = LIMIT
+    values: Mapping[str, object],
+    namespace: Mapping[str, object],
+    *,
+    limit: int = LIMIT,
+    first: tuple[str, Walker] | None = None,
 ) -> tuple[str | None, ...]:
     """Digests of a co-variable's values together: what they share is part of them.
 
@@ -119,6 +134,8 @@ def fingerprint_group(
         The notebook's globals.
     limit : int
         As for `fingerprint`, for each value.
+    first : tuple of str and Walker, optional
+        Digest of the first value and the walk to it, which ended at its end (`Walker.ended`), if they are known.
 
     Returns
     -------
@@ -126,9 +143,9 @@ def fingerprint_group(
         One digest for each name; None for a value that is opaque. Equal tuples mean equal values with equal
         aliasing. For a group of one it is the digest of `fingerprint`.
     """
-    walker = Walker(namespace, limit)
-    digests: list[str | None] = []
-    for value in values.values():
+    walker = Walker(namespace, limit) if first is None else first[1]
+    digests: list[str | None] = [] if first is None else [first[0]]
+    for value in islice(values.values(), len(digests), None):
         walker.out = walker.out[:1]
         walker.opaque = None
         walker.nodes = 0

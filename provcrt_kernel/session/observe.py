@@ -10,9 +10,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
-from provcrt_kernel.session.fingerprint import Fingerprint, fingerprint, fingerprint_group
+from provcrt_kernel.session.fingerprint import Fingerprint, fingerprint_group, walked
 from provcrt_kernel.session.slots import Slots, State
+from provcrt_kernel.session.walk import Walker
 from provcrt_kernel.store.digest import digest
 
 #: IPython's own names: history, results, and what every module has.
@@ -91,7 +93,13 @@ def observe(
     touched = frozenset(looked)
     groups = {m for n in (*looked, *deleted) for m in slots.group(n)}
     looked |= {m for m in groups if m in after and _own(m, after[m], hidden)}
-    prints = {n: fingerprint(namespace[n], namespace) for n in sorted(looked)}
+    prints: dict[str, Fingerprint] = {}
+    # the walk to what comes first in a co-variable goes on to the others; what walks hold on to may be large
+    walks: dict[str, Walker] = {}
+    for name in sorted(looked):
+        prints[name], walk = walked(namespace[name], namespace)
+        if slots.group(name)[0] == name and len(slots.group(name)) > 1:
+            walks[name] = walk
     made_of = {i for seen in prints.values() for i in seen.types}
     classes = (
         {id(v): n for n, v in namespace.items() if id(v) in made_of and _own(n, id(v), hidden)}
@@ -102,7 +110,11 @@ def observe(
     for group in co_variables(prints):
         if not rebound.intersection(group) and _beyond(group, touched, slots, namespace, prints):
             continue
-        joint = joint_version(group, namespace, lineage) if len(group) > 1 else None
+        joint = (
+            joint_version(group, namespace, lineage, prints, walks.pop(group[0], None))
+            if len(group) > 1
+            else None
+        )
         for name in group:
             state = _state(name, group if len(group) > 1 else (), joint, prints[name], lineage, classes)
             slot = slots.get(name)
@@ -186,10 +198,27 @@ def _state(
     )
 
 
-def joint_version(group: tuple[str, ...], namespace: Mapping[str, object], lineage: str) -> str:
-    """Version of a co-variable as a whole: the values of its names and what they share."""
-    digests = fingerprint_group({n: namespace[n] for n in group}, namespace)
-    if any(d is None for d in digests):
+def joint_version(
+    group: tuple[str, ...],
+    namespace: Mapping[str, object],
+    lineage: str,
+    prints: Mapping[str, Fingerprint] = MappingProxyType({}),
+    walk: Walker | None = None,
+) -> str:
+    """Version of a co-variable as a whole: the values of its names and what they share.
+
+    Parameters
+    ----------
+    prints
+        Fingerprints of its names, as far as they are known.
+    walk
+        The walk of the first one's.
+    """
+    digests: tuple[str | None, ...] = tuple(prints[n].digest for n in group if n in prints)
+    if None not in digests:
+        first = (digests[0], walk) if digests and digests[0] and walk is not None and walk.ended else None
+        digests = fingerprint_group({n: namespace[n] for n in group}, namespace, first=first)
+    if None in digests:
         return f"{lineage}:{','.join(group)}"
     return digest("\n".join(d or "" for d in digests).encode())
 

@@ -219,6 +219,11 @@ class Walker:
         else:
             self.out.append(b"\xff!" + size.to_bytes(8, "little") + xxhash.xxh3_128_digest(data))
 
+    @property
+    def ended(self) -> bool:
+        """Whether it came to the end of a value within its limit."""
+        return self.nodes <= self.limit
+
     def without_value(self, reason: str) -> None:
         """Say that the value cannot be told by its content; the walk goes on for what it meets."""
         self.opaque = self.opaque or reason
