@@ -68,6 +68,16 @@ VALUES: dict[str, Value] = {
         "people['age'][0] = 9",
         "numpy",
     ),
+    "numpy masked, with and without a mask": value(
+        "import numpy as np\nplain = np.array([1.123456789012, 2.0])\nbare = np.ma.masked_equal(plain, 0)\nbare.note = 'n'\n"
+        "hard = np.ma.array([1, 2], mask=[0, 1], hard_mask=True, fill_value=7)\nview = hard[:1]\n"
+        "table = np.ma.array([[1.0, 2.0], [3.0, 4.0]], mask=[[0, 1], [0, 0]], order='F')",
+        "plain bare hard view table",
+        "print(bare)\nbare.mask is np.ma.nomask\nbare.note\nhard.__setitem__(1, 5)\nhard.filled().tolist()\nrepr(view)\n"
+        "view.__setitem__(0, 9)\nhard[0]\nnp.shares_memory(plain, bare)\ntable.sum(axis=0).tolist()\ntable.flags.f_contiguous",
+        "bare[0] = 3.0",
+        "numpy",
+    ),
     "numpy generators": value(
         "import numpy as np\nrng = np.random.default_rng(3)\nrng.random(5)\nold = np.random.RandomState(4)\nold.rand(3)",
         "rng old",

@@ -191,6 +191,29 @@ def reduce_with_attributes(array: Any, attributes: dict[str, Any]) -> Any:
     return rebuild, arguments, (content, attributes), None, None, fill_with_attributes
 
 
+def reduce_masked(array: Any, plain: Any) -> Any:
+    """How a stream keeps a masked array: NumPy's own way gives one without a mask a mask, and then it prints all digits.
+
+    Parameters
+    ----------
+    array : numpy.ma.MaskedArray
+    plain : numpy.ndarray
+        Its elements.
+    """
+    return make_masked, (type(array), plain), dict(array.__dict__), None, None, fill_masked
+
+
+def make_masked(kind: type, plain: Any) -> Any:
+    """Called by a stream: a masked array that lies on the memory of its elements."""
+    return plain.view(kind)
+
+
+def fill_masked(array: Any, attributes: dict[str, Any]) -> None:
+    """Called by a stream: the mask, how values are filled in, and what else a masked array knows."""
+    array.__dict__.clear()
+    array.__dict__.update(attributes)
+
+
 def fill_with_attributes(array: Any, state: tuple[Any, dict[str, Any]]) -> None:
     """Called by a stream: the elements of an array and its attributes, whatever its class gave it meanwhile."""
     content, attributes = state

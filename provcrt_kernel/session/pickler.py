@@ -24,7 +24,7 @@ from .closed import closed, described
 from .fingerprint import fingerprint
 from .frames import copies_on_write
 from .homes import class_home, function_home, mro_of
-from .memory import IN_BAND, Places, reduce_alone, reduce_with_attributes
+from .memory import IN_BAND, Places, reduce_alone, reduce_masked, reduce_with_attributes
 from .objects import constant_of, instance_dict, slots
 from .opaque import DRAWN, full_name, opaque_reason
 from .refusals import Unstorable
@@ -308,6 +308,10 @@ def _array_kind(pickler: SessionPickler, value: Any) -> Any:
     kind = type(value)
     if kind is plain:
         return pickler.array(value)
+    if full_name(kind) == "numpy.ma.MaskedArray":
+        elements = plain.view(value, plain)
+        pickler.kept.append(elements)
+        return reduce_masked(value, elements)
     pickler.places.foreign(value)
     if all(
         getattr(kind, hook) == getattr(plain, hook)
