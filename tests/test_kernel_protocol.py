@@ -633,6 +633,45 @@ def test_results_are_remembered_after_a_replay(own_kernel: Kernel) -> None:
     assert kernel.request("history_request", outputs).content["history"][0][2] == ["[1, 2]", "[1, 2]"]
 
 
+@pytest.mark.parametrize(
+    ("cells", "asked"),
+    [
+        (["a = [1, 2]\na", "a.append(3)"], "_, Out[COUNT] is a"),
+        (["a = open('/dev/null')\na", "e = a"], "_ is e"),
+        (["a = [sum(range(5_000_000))]\na", "a = 5"], "_, a"),
+        (["a = [sum(range(5_000_000))]\na", "a\n", "a = 5"], "_ is __, _"),
+    ],
+)
+def test_a_result_that_is_a_variable_is_that_object(own_kernel: Kernel, cells: list[str], asked: str) -> None:
+    kernel = own_kernel
+    first = [kernel.execute(code) for code in cells]
+    count = next(e.content["execution_count"] for e in first)
+    expected = kernel.execute(asked.replace("COUNT", str(count))).result
+    assert expected is not None
+    kernel.restart()
+    for at, code in enumerate(cells):
+        exchange = kernel.execute(code)
+        count = exchange.content["execution_count"] if at == 0 else count
+    assert kernel.execute(asked.replace("COUNT", str(count))).result == expected
+
+
+def test_a_result_that_is_lost_is_said_and_is_no_other(own_kernel: Kernel) -> None:
+    kernel = own_kernel
+    kernel.execute("'before'")
+    kernel.execute("(n for n in range(3))")
+    kernel.restart()
+    kernel.execute("'before'")
+    again = kernel.execute("(n for n in range(3))")
+    asked = kernel.execute("list(_)")
+    if again.report is None or again.report["status"] != "replayed":
+        assert asked.result == "[0, 1, 2]"
+        return
+    assert asked.content["ename"] == "NameError"
+    assert "is not stored" in asked.text("stderr")
+    kernel.execute("'next'")
+    assert kernel.execute("_").result == "'next'"
+
+
 def test_traceback_shows_the_source_as_it_is_now(own_kernel: Kernel) -> None:
     """Comments and layout do not make another cell, but a traceback shows them."""
     kernel = own_kernel

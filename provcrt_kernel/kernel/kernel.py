@@ -269,7 +269,7 @@ class ProvcrtKernel(IPythonKernel):  # type: ignore[misc]
             recomputed: tuple[int, ...] = ()
             try:
                 if source.earlier:
-                    self.results.bring(engine)
+                    self._bring_results(engine, code)
                 recomputed = engine.prepare(source)
             except CannotRebuild as error:
                 self.notices.warn(str(error))
@@ -356,7 +356,7 @@ class ProvcrtKernel(IPythonKernel):  # type: ignore[misc]
                 engine.settle()
             finally:
                 if source.earlier or source.wildcard or any(n.startswith("_") for n in names_in(text)):
-                    self.results.bring(engine)
+                    self._bring_results(engine, text)
         except KeyboardInterrupt:
             return self._interrupted()
         except Exception as error:
@@ -377,6 +377,13 @@ class ProvcrtKernel(IPythonKernel):  # type: ignore[misc]
                     self.live.ran(cell_id, self._said(off), Ran(count, {}, left))
             except Exception as error:
                 self.notices.warn(f"what changed is not known: {type(error).__name__}: {error}")
+
+    def _bring_results(self, engine: Engine, text: str) -> None:
+        """Results of replayed cells that code may ask for; what cannot be had is said."""
+        for count in self.results.bring(engine, frozenset(names_in(text))):
+            self.notices.warn(
+                f"the result of cell {count} is not stored, and not there: run that cell again to use it"
+            )
 
     def _interrupted(self) -> dict[str, Any]:
         content = {

@@ -11,6 +11,10 @@ from typing import Any
 
 from provcrt_kernel.replay.engine import Engine
 
+_LATEST = ("_", "__", "___")
+#: The dictionary of all results.
+_WHOLE = frozenset({"Out", "_oh"})
+
 
 class Results:
     """Results of one shell, in the order in which they were displayed."""
@@ -34,8 +38,18 @@ class Results:
             self._latest.append((-1, (last.result,)))
             self._counts = {index: other for index, other in self._counts.items() if other != count}
 
-    def bring(self, engine: Engine) -> None:
+    def bring(self, engine: Engine, names: frozenset[str]) -> list[int]:
         """Results of replayed cells come to ``Out``, ``_n`` and ``_``, in the order of their cells.
+
+        Parameters
+        ----------
+        names
+            Those that the code mentions which asks for them.
+
+        Returns
+        -------
+        list of int
+            Execution counts of the results that it may ask for and that cannot be had: nothing stands in their places.
 
         Raises
         ------
@@ -48,10 +62,18 @@ class Results:
             if index in self._loaded:
                 namespace["_oh"][count] = namespace[f"_{count}"] = self._loaded[index]
                 del self._counts[index]
-        for name, (index, value) in zip(("_", "__", "___"), reversed(self._latest), strict=False):
+        whole = not _WHOLE.isdisjoint(names)
+        lost = {count for count in self._counts.values() if whole or f"_{count}" in names}
+        for name, (index, value) in zip(_LATEST, reversed(self._latest), strict=False):
             if value or index in self._loaded:
                 setattr(hook, name, value[0] if value else self._loaded[index])
                 # as IPython itself binds them: it leaves names alone that somebody else has bound
                 self._shell.push({name: getattr(hook, name)}, interactive=False)
+                continue
+            if namespace.get(name, self) is getattr(hook, name):
+                del namespace[name]
+            if name in names and index in self._counts:
+                lost.add(self._counts[index])
         among = {index for index, _ in self._latest}
         self._loaded = {index: value for index, value in self._loaded.items() if index in among}
+        return sorted(lost)

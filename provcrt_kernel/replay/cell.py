@@ -107,7 +107,7 @@ class Seen:
         Ambient slots with new states; `writes` has them too, and the variables, packages and local modules.
     everything
         Why it could read any name.
-    volatile, pinned
+    volatile, pinned, in_place
         As in `Record`.
     lines
         Whether it looked at where code of the notebook stands.
@@ -128,6 +128,7 @@ class Seen:
     everything: str | None
     volatile: tuple[str, ...]
     pinned: tuple[str, ...]
+    in_place: tuple[str, ...]
     left: Left
     environ: dict[str, str]
     problems: tuple[str, ...]

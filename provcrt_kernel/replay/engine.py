@@ -18,7 +18,7 @@ import contextlib
 import os
 import time
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
@@ -27,6 +27,7 @@ import msgspec
 from provcrt_kernel.provenance.packages import read_index
 from provcrt_kernel.replay.bytecode import forget_stale
 from provcrt_kernel.replay.cell import Left, Outcome, Running, Seen, packages_of, reach
+from provcrt_kernel.replay.earlier import EarlierResults
 from provcrt_kernel.replay.files import Files
 from provcrt_kernel.replay.history import Execution, History
 from provcrt_kernel.replay.instruments import Instruments
@@ -46,7 +47,6 @@ from provcrt_kernel.session.collector import resting
 from provcrt_kernel.session.draws import Draws
 from provcrt_kernel.session.environ import EnvironReads
 from provcrt_kernel.session.importing import Imports
-from provcrt_kernel.session.keep import bring_back
 from provcrt_kernel.session.machine import MachineReads
 from provcrt_kernel.session.modules import MODULE, Modules
 from provcrt_kernel.session.observe import Change, identities, observe, variables
@@ -158,6 +158,7 @@ class Engine:
         )
         self.observer = Observer(tools)
         self.recording = Recording(tools, self.history.rootless)
+        self.earlier = EarlierResults(store, self.slots, namespace, RESULT)
         #: What the reader has to act on; and what only cost time.
         self.notices: list[str] = []
         self.remarks: list[str] = []
@@ -165,7 +166,6 @@ class Engine:
         self.volatile: set[str] = set()
         self._texts: set[str] = set()
         self._leased: set[str] = set()
-        self._results: dict[int, State] = {}
         # the replayed execution whose error is the last one, if nothing raised since
         self._last_error: int | None = None
         self._running: Running | None = None
@@ -238,6 +238,7 @@ class Engine:
                 left=_versions(record.writes, record.deletes),
             )
         )
+        self._changing(record.writes, record.deletes, record.in_place)
         for name in record.deletes:
             self.namespace.pop(name, None)
             self.slots.drop(name)
@@ -274,7 +275,7 @@ class Engine:
         if record.pinned:
             self.rebuild.pin(index)
         if record.result is not None:
-            self._results[index] = record.result
+            self.earlier.add(index, record.result)
         if record.error is not None:
             self._last_error = index
         if record.volatile:
@@ -348,6 +349,7 @@ class Engine:
             indices = self.rebuild.ready(
                 names, self.ambience.seen(source, packages, self._streams()), modules=not simple
             )
+        self.earlier.take()
         if self.recompute.changed:
             what = ", ".join(dict.fromkeys(self.recompute.changed))
             self.remarks.append(f"{what} came out different when recomputed; cells that use it run again")
@@ -412,6 +414,7 @@ class Engine:
                 left=_versions(writes, seen.change.deleted),
             )
         )
+        self._changing(writes, seen.change.deleted, seen.in_place)
         for name in seen.change.deleted:
             self.slots.drop(name)
         for name, state in writes.items():
@@ -470,6 +473,7 @@ class Engine:
             self._left = None
             with self.environ.unread():
                 self.rebuild.ready(reached - {ANY}, self._streams(), modules=True)
+        self.earlier.take()
 
     def settle(self) -> None:
         """Bring hidden state to where the reader believes it to be, as far as no library of its own is needed for that."""
@@ -483,7 +487,7 @@ class Engine:
         with self.environ.unread():
             return self.rebuild.plan(reached - {ANY}, modules=True)
 
-    def results(self) -> dict[int, object]:
+    def results(self) -> Mapping[int, object]:
         """Results of replayed cells by index in the history, as far as they can be had; each is given once.
 
         Raises
@@ -491,17 +495,8 @@ class Engine:
         CannotRebuild
             A variable that was a result cannot be had.
         """
-        found: dict[int, object] = {}
-        while self._results:
-            index, state = self._results.popitem()
-            if state.kept is not None:
-                values = bring_back(self.store, state.kept, self.namespace) or {}
-                if RESULT in values:
-                    found[index] = values[RESULT]
-            elif state.group and self.slots.version(state.group[0]) == state.version:
-                self.ensure(state.group)
-                found[index] = self.namespace.get(state.group[0])
-        return found
+        self.ensure(self.earlier.variables())
+        return self.earlier.results()
 
     def _load_read(self, read: frozenset[str] | None) -> None:
         """A library is about to read names (None: any) in a frame of the notebook."""
@@ -537,10 +532,21 @@ class Engine:
         return _versions(change.states, change.deleted)
 
     def _take(self, change: Change) -> None:
+        self._changing(change.states, change.deleted, ())
         for name in change.deleted:
             self.slots.drop(name)
         for name, state in change.states.items():
             self.slots.set(name, state, live=True, maker=None)
+
+    def _changing(
+        self, writes: Mapping[str, State], deleted: Iterable[str], in_place: Container[str]
+    ) -> None:
+        """Earlier results that are variables change with them, or part from them."""
+        self.earlier.take()
+        for name in deleted:
+            self.earlier.changing(name, None)
+        for name, state in writes.items():
+            self.earlier.changing(name, state.version if name in in_place else None)
 
     def suspect(self, why: str) -> None:
         """Something may change state between cells: look at everything live before the next decision."""

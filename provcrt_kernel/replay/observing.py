@@ -229,6 +229,7 @@ class Observer:
             everything=everything,
             volatile=tuple(dict.fromkeys(self._volatile(source, clock, span, arrived, unseeded, packages))),
             pinned=tuple(pinned),
+            in_place=tuple(n for n in change.states if running.identities.get(n) == id(tools.namespace[n])),
             left=Left(ambient_now, bound),
             environ=environ_now,
             problems=tuple(problems),

@@ -12,7 +12,7 @@ import msgspec
 
 from provcrt_kernel.session.slots import State
 
-FORMAT = 3
+FORMAT = 4
 
 
 class FileInput(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -128,6 +128,8 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
         Imported top-level names → folder they were found in; empty: found nowhere.
     writes, deletes
         State of every slot that the cell bound or changed; names it unbound.
+    in_place
+        Variables of `writes` that are the objects that they were before.
     set_environ
         Environment variables changed; None: removed.
     result
@@ -166,6 +168,7 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
     resolved: dict[str, str] = {}
     writes: dict[str, State] = {}
     deletes: tuple[str, ...] = ()
+    in_place: tuple[str, ...] = ()
     set_environ: dict[str, str | None] = {}
     outputs: tuple[FileOutput, ...] = ()
     shown: str | None = None

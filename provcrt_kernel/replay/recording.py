@@ -132,6 +132,7 @@ class Recording:
             resolved=inputs.resolved or {},
             writes={**seen.writes, **kept},
             deletes=seen.change.deleted,
+            in_place=seen.in_place,
             set_environ={n: seen.environ.get(n) for n in changed},
             outputs=outputs,
             shown=shown,

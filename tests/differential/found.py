@@ -526,6 +526,18 @@ _TEXTS = {
         # %% c4
         # %% c6
         """,
+    "a result that is an open file, under another name meanwhile": """
+        # == first
+        # %% c1
+        a = open('data.txt')
+        a
+        # == again
+        # %% c1
+        # %% c2
+        e = a
+        # %% c3
+        f = _
+        """,
 }
 
 FOUND = {name: life(text) for name, text in _TEXTS.items()}
