@@ -972,6 +972,8 @@ def test_garbage_that_rests_while_a_cell_is_looked_at_is_no_change_of_its_settin
     try:
         before = interpreter.capture()
         with resting:
+            with resting:
+                assert not gc.isenabled()
             assert not gc.isenabled()
             assert interpreter.capture() == before
         assert gc.isenabled() == enabled

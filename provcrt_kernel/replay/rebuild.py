@@ -23,6 +23,7 @@ from provcrt_kernel.replay.recompute import Recompute
 from provcrt_kernel.replay.record import Record
 from provcrt_kernel.replay.world import Unlike
 from provcrt_kernel.session.ambience import Ambience
+from provcrt_kernel.session.collector import resting
 from provcrt_kernel.session.keep import bring_back
 from provcrt_kernel.session.modules import MODULE, import_again
 from provcrt_kernel.session.slots import Slot, Slots, State, ambient
@@ -383,7 +384,8 @@ class Rebuild:
     def _load(self, value: Value) -> None:
         assert value.kept is not None
         started = time.perf_counter()
-        values = bring_back(self.store, value.kept, self.namespace)
+        with resting:
+            values = bring_back(self.store, value.kept, self.namespace)
         if values is None or not values.keys() >= set(value.names):
             self._lost.add(value.kept)
             raise _Failed
@@ -479,7 +481,8 @@ class Rebuild:
         before = self.ambience.capture() if missing else {}
         with self.recompute.quiet() if missing else contextlib.nullcontext():
             for name, (folder, index) in missing.items():
-                with self._as_imported(folder, index):
+                library = not folder or is_library(f"{folder}/")
+                with self._as_imported(folder, index), resting if library else contextlib.nullcontext():
                     import_again({name: folder})
         # what the modules set when they are imported was set earlier, and later cells may have set something else
         after = self.ambience.capture() if missing else before
