@@ -7,7 +7,7 @@ is lost; a copy that nobody else knows would be a wrong result.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from provcrt_kernel.session.keep import bring_back
@@ -62,8 +62,16 @@ class EarlierResults:
         """Names of the variables that some of them are."""
         return {w.name for w in self._waiting.values() if w.version is not None}
 
-    def changing(self, name: str, version: str | None) -> None:
-        """A cell is about to change a variable's slot: to this version in place, or (None) to another object or none."""
+    def before(self, writes: Mapping[str, State], deleted: Iterable[str], in_place: Container[str]) -> None:
+        """The table is about to get these states of a cell: what it changed in place changes with them, the rest parts."""
+        self.take()
+        if self._waiting:
+            for name in deleted:
+                self._changing(name, None)
+            for name, state in writes.items():
+                self._changing(name, state.version if name in in_place else None)
+
+    def _changing(self, name: str, version: str | None) -> None:
         for index, waiting in list(self._waiting.items()):
             if waiting.name != name or waiting.version is None:
                 continue

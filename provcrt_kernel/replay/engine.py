@@ -15,21 +15,21 @@ it does raises into the cell: where recording fails the cell has simply not been
 from __future__ import annotations
 
 import contextlib
-import os
 import time
 import uuid
-from collections.abc import Callable, Container, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
 import msgspec
 
 from provcrt_kernel.provenance.packages import read_index
+from provcrt_kernel.replay.advance import Advance
 from provcrt_kernel.replay.bytecode import forget_stale
 from provcrt_kernel.replay.cell import Left, Outcome, Running, Seen, packages_of, reach
 from provcrt_kernel.replay.earlier import EarlierResults
 from provcrt_kernel.replay.files import Files
-from provcrt_kernel.replay.history import Execution, History
+from provcrt_kernel.replay.history import Execution, History, left_by
 from provcrt_kernel.replay.instruments import Instruments
 from provcrt_kernel.replay.looker import Looker
 from provcrt_kernel.replay.lookup import NEVER_RUN, Decision, Lookup
@@ -50,7 +50,7 @@ from provcrt_kernel.session.importing import Imports
 from provcrt_kernel.session.machine import MachineReads
 from provcrt_kernel.session.modules import MODULE, Modules
 from provcrt_kernel.session.observe import Change, identities, observe, variables
-from provcrt_kernel.session.slots import ABSENT, ANY, Slots, State, ambient
+from provcrt_kernel.session.slots import ANY, Slots, State, ambient
 from provcrt_kernel.session.source import Source, annotates
 from provcrt_kernel.session.texts import TextReads
 from provcrt_kernel.store import Store, StoreError
@@ -88,10 +88,6 @@ class Report:
     not_recorded: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
     times: dict[str, float] = field(default_factory=dict)
-
-
-class CannotReplay(Exception):
-    """A record holds, but what it left cannot be brought about; the cell runs."""
 
 
 class Engine:
@@ -159,6 +155,16 @@ class Engine:
         self.observer = Observer(tools)
         self.recording = Recording(tools, self.history.rootless)
         self.earlier = EarlierResults(store, self.slots, namespace, RESULT)
+        self.advance = Advance(
+            namespace,
+            self.slots,
+            self.history,
+            self.files,
+            self.modules,
+            self.ambience,
+            self.rebuild,
+            self.earlier,
+        )
         #: What the reader has to act on; and what only cost time.
         self.notices: list[str] = []
         self.remarks: list[str] = []
@@ -220,62 +226,9 @@ class Engine:
             A file that the cell wrote cannot be put back; the session is as it was.
         """
         started = time.perf_counter()
-        failed = self.files.put_back(record.outputs)
-        if failed:
-            raise CannotReplay(f"{failed[0]} could not be put back")
+        index = self.advance.by(record, cell, count)
         self._left = None
         self._note_text(source)
-        index = self.history.add(
-            Execution(
-                count,
-                cell,
-                record,
-                "replayed",
-                "unchanged",
-                0.0,
-                record.seconds,
-                read=record.reads,
-                left=_versions(record.writes, record.deletes),
-            )
-        )
-        self._changing(record.writes, record.deletes, record.in_place)
-        for name in record.deletes:
-            self.namespace.pop(name, None)
-            self.slots.drop(name)
-        light = {}
-        kept_live = self._still_live(record)
-        for name, state in record.writes.items():
-            if ambient(name):
-                slot = self.slots.get(name)
-                live = slot is not None and slot.live and slot.state.version == state.version
-                self.slots.set(name, state, live=live, maker=index)
-                self.modules.adopt(name, state)
-                if (
-                    not live
-                    and self.ambience.light(name)
-                    and state.opaque is None
-                    and self.ambience.at_hand(state)
-                ):
-                    light[name] = state
-            elif name in kept_live:
-                self.slots.set(name, state, live=True, maker=index)
-            else:
-                self.namespace.pop(name, None)
-                self.slots.set(name, state, live=False, maker=index)
-        failed_slots = self.ambience.restore(light)
-        for name in light:
-            if name not in failed_slots:
-                self.slots.load(name)
-        for variable, value in record.set_environ.items():
-            if value is None:
-                os.environ.pop(variable, None)
-            else:
-                os.environ[variable] = value
-        self.rebuild.defer_import(record, index)
-        if record.pinned:
-            self.rebuild.pin(index)
-        if record.result is not None:
-            self.earlier.add(index, record.result)
         if record.error is not None:
             self._last_error = index
         if record.volatile:
@@ -294,18 +247,6 @@ class Engine:
             *_names(record),
             volatile=record.volatile,
         )
-
-    def _still_live(self, record: Record) -> set[str]:
-        """Variables of a record whose live values are what it would bring back, aliases included."""
-        same = set()
-        for name, state in record.writes.items():
-            slot = self.slots.get(name)
-            if slot is None or not slot.live or ambient(name) or state.opaque is not None:
-                continue
-            unchanged = slot.state.version == state.version and slot.state.joint == state.joint
-            if unchanged and self.slots.fresh(name) and self.slots.group(name) == (state.group or (name,)):
-                same.add(name)
-        return {n for n in same if all(m in same for m in record.writes[n].group)}
 
     # -- misses -------------------------------------------------------------------------------------------------------
 
@@ -411,10 +352,10 @@ class Engine:
                 recomputed=running.recomputed,
                 wrote=tuple(writes),
                 read=record.reads if record is not None else running.versions,
-                left=_versions(writes, seen.change.deleted),
+                left=left_by(writes, seen.change.deleted),
             )
         )
-        self._changing(writes, seen.change.deleted, seen.in_place)
+        self.earlier.before(writes, seen.change.deleted, seen.in_place)
         for name in seen.change.deleted:
             self.slots.drop(name)
         for name, state in writes.items():
@@ -529,24 +470,14 @@ class Engine:
             looked |= variables(self.namespace, self.hidden)
         change = observe(self.slots, self.namespace, self.hidden, before, looked, self._lineage())
         self._take(change)
-        return _versions(change.states, change.deleted)
+        return left_by(change.states, change.deleted)
 
     def _take(self, change: Change) -> None:
-        self._changing(change.states, change.deleted, ())
+        self.earlier.before(change.states, change.deleted, ())
         for name in change.deleted:
             self.slots.drop(name)
         for name, state in change.states.items():
             self.slots.set(name, state, live=True, maker=None)
-
-    def _changing(
-        self, writes: Mapping[str, State], deleted: Iterable[str], in_place: Container[str]
-    ) -> None:
-        """Earlier results that are variables change with them, or part from them."""
-        self.earlier.take()
-        for name in deleted:
-            self.earlier.changing(name, None)
-        for name, state in writes.items():
-            self.earlier.changing(name, state.version if name in in_place else None)
 
     def suspect(self, why: str) -> None:
         """Something may change state between cells: look at everything live before the next decision."""
@@ -594,11 +525,6 @@ class Engine:
         line = f"not recording: {why}"
         if line not in self.notices:
             self.notices.append(line)
-
-
-def _versions(writes: Mapping[str, State], deleted: Iterable[str]) -> dict[str, str]:
-    """Versions of slots after a cell that gave them these states, or deleted them."""
-    return {n: s.version for n, s in writes.items()} | dict.fromkeys(deleted, ABSENT)
 
 
 def _names(record: Record) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...], tuple[str, ...]]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Self
 
 from provcrt_kernel.replay.record import Record
 from provcrt_kernel.session.slots import ABSENT, State, ambient
@@ -40,6 +41,26 @@ class Execution:
     wrote: tuple[str, ...] = ()
     read: Mapping[str, str] = field(default_factory=dict)
     left: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of_hit(cls, record: Record, cell: str, count: int) -> Self:
+        """A cell that was replayed."""
+        return cls(
+            count,
+            cell,
+            record,
+            "replayed",
+            "unchanged",
+            0.0,
+            record.seconds,
+            read=record.reads,
+            left=left_by(record.writes, record.deletes),
+        )
+
+
+def left_by(writes: Mapping[str, State], deleted: Iterable[str]) -> dict[str, str]:
+    """Versions of slots after a cell that gave them these states, or deleted them."""
+    return {n: s.version for n, s in writes.items()} | dict.fromkeys(deleted, ABSENT)
 
 
 @dataclass(slots=True)

@@ -11,12 +11,12 @@ import contextlib
 import re
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import ModuleType
 
-from provcrt_kernel.provenance.packages import is_library
 from provcrt_kernel.replay.history import History
+from provcrt_kernel.replay.imported import Imported
 from provcrt_kernel.replay.pace import Pace
 from provcrt_kernel.replay.plan import Plan, Source, make_plan
 from provcrt_kernel.replay.recompute import Recompute
@@ -25,7 +25,7 @@ from provcrt_kernel.replay.world import Unlike
 from provcrt_kernel.session.ambience import Ambience
 from provcrt_kernel.session.collector import resting
 from provcrt_kernel.session.keep import bring_back
-from provcrt_kernel.session.modules import MODULE, import_again
+from provcrt_kernel.session.modules import MODULE
 from provcrt_kernel.session.slots import Slot, Slots, State, ambient
 from provcrt_kernel.store import Store
 
@@ -91,8 +91,6 @@ class Rebuild:
     pace: Pace
     _recomputed: list[int] = field(default_factory=list)
     _have: dict[tuple[tuple[str, ...], str], dict[str, object]] = field(default_factory=dict)
-    #: Dotted name → folder, and the execution that imported it.
-    _imports: dict[str, tuple[str, int]] = field(default_factory=dict)
     pins: list[int] = field(default_factory=list)
     #: Pinned executions from here on wait.
     _until: int = sys.maxsize
@@ -101,11 +99,10 @@ class Rebuild:
     #: Executions that cannot be run again, and why.
     _impossible: dict[int, str] = field(default_factory=dict)
     _missed: dict[int, int] = field(default_factory=dict)
+    imported: Imported = field(init=False)
 
-    def defer_import(self, record: Record, index: int) -> None:
-        """A replayed execution imported modules, and found them where the record says."""
-        for name in record.imports:
-            self._imports.setdefault(name, (record.resolved.get(name.partition(".")[0], ""), index))
+    def __post_init__(self) -> None:
+        self.imported = Imported(self.slots, self.ambience, self.recompute)
 
     def pin(self, index: int) -> None:
         """A replayed execution has effects that only running it again brings back; it does before the next miss."""
@@ -120,7 +117,7 @@ class Rebuild:
         """Whether `ready` has anything to do."""
         return bool(
             self.pins
-            or self._imports
+            or self.imported.pending
             or self.slots.deferred(names)
             or any(not s.live for s in self._ambient_slots())
         )
@@ -156,7 +153,7 @@ class Rebuild:
             self.settle()
             return []
         if modules:
-            self._import()
+            self.imported.bring()
         self._impossible.clear()
         self._missed.clear()
         beside = self._owned() if modules and self.pins else []
@@ -475,33 +472,6 @@ class Rebuild:
             if slot is not None and not slot.live and slot.state.joint == deferred.state.joint:
                 self.namespace[member] = value
                 self.slots.load(member)
-
-    def _import(self) -> None:
-        missing = {name: how for name, how in self._imports.items() if name not in sys.modules}
-        before = self.ambience.capture() if missing else {}
-        with self.recompute.quiet() if missing else contextlib.nullcontext():
-            for name, (folder, index) in missing.items():
-                library = not folder or is_library(f"{folder}/")
-                with self._as_imported(folder, index), resting if library else contextlib.nullcontext():
-                    import_again({name: folder})
-        # what the modules set when they are imported was set earlier, and later cells may have set something else
-        after = self.ambience.capture() if missing else before
-        for name in after:
-            if after[name] != before[name] and (slot := self.slots.get(name)) is not None:
-                slot.live = False
-        self._imports.clear()
-        quiet = ("~package:", MODULE, "~effects")
-        for name in self.slots.deferred(n for n in self.slots.ambient_names() if n.startswith(quiet)):
-            self.slots.load(name)
-
-    @contextlib.contextmanager
-    def _as_imported(self, folder: str, index: int) -> Iterator[None]:
-        """A local module is what it was when it was imported; later cells may have changed its file."""
-        with contextlib.ExitStack() as around:
-            if folder and not is_library(f"{folder}/"):
-                with contextlib.suppress(Unlike, OSError):
-                    around.enter_context(self.recompute.world.then(index))
-            yield
 
     def _restore_ambient(self, names: Iterable[str]) -> None:
         wanted = {*names, *(n for n in self.slots.ambient_names() if self.ambience.light(n))}
