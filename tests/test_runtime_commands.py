@@ -76,6 +76,22 @@ def test_a_container_needs_nothing_of_what_it_was_made_of(work, tmp_path):
     assert sorted(path.name for path in work.iterdir()) == [".provcrt"]
 
 
+def test_what_our_caller_printed_before_is_not_the_commands(work):
+    """A program that uses the project from Python, with its standard output in a file: Python keeps lines back then."""
+    (work / "main.py").write_text(
+        "from provcrt_kernel.runtime import Project\n"
+        "project, _ = Project.create('.', 'two')\n"
+        "for word in ('one', 'two'):\n"
+        "    print('before', word)\n"
+        "    project.run(['echo', word], show=False)\n"
+    )
+    environ = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    ran = subprocess.run([sys.executable, "main.py"], cwd=work, env=environ, capture_output=True, check=True)
+    assert ran.stdout == b"before one\nbefore two\n"
+    streams = [Project.find(work).show(id).command.streams["stdout"] for id in ("e1", "e2")]
+    assert streams == [digest(b"one\n"), digest(b"two\n")]
+
+
 @needs_sandbox
 def test_what_a_run_leaves_in_a_cache_is_no_result(work):
     script(work, 'mkdir -p "$1"; head -c 20 /dev/urandom | od >"$1/x"; echo done\n')

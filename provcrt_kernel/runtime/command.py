@@ -6,6 +6,7 @@ import contextlib
 import os
 import shutil
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -125,6 +126,10 @@ def run(
 @contextlib.contextmanager
 def _as_ours(copier: Copier) -> Iterator[None]:
     """Have the command's streams as our own descriptors 0, 1 and 2 meanwhile."""
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            with contextlib.suppress(OSError, ValueError):
+                stream.flush()  # or what our caller printed before would be the command's
     saved = [os.dup(number) for number in range(3)]
     try:
         for number, theirs in enumerate(copier.descriptors):
