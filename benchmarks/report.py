@@ -142,6 +142,9 @@ def of_runtime(result: Result) -> Iterator[str]:
     ]
     yield from table(("", "clock", "", "CPU", ""), rows)
     yield ""
+    for name, why in result.get("absent", {}).items():
+        yield f"{name} did not run here: {why}."
+        yield ""
     kept = f"Kept for the first execution: {number(result['store MB'])} MB with whole packages"
     if "touched files MB" in result:
         kept += f", of which the files that it touched would be {number(result['touched files MB'])} MB"
@@ -184,8 +187,6 @@ def page(results: Mapping[str, Result]) -> str:
             lines += ["", f"Not measured yet: there is no `benchmarks/results/{name}.json`."]
             continue
         lines += ["", *KINDS[name](results[name])]
-        if name == "notebooks" and "latency" in results:
-            lines += ["", *of_notebooks(results["latency"])]
         if (IMAGES / f"{name}.svg").exists():
             lines += ["", f"![{heading}](images/{name}.svg)"]
         if "machine" in results[name]:
@@ -273,8 +274,7 @@ def save(figure: Any, path: Path) -> None:
 
 def main() -> None:
     """Write or check the page."""
-    names = [*(name for name, _, _ in PARTS), "latency"]
-    files = {name: RESULTS / f"{name}.json" for name in names}
+    files = {name: RESULTS / f"{name}.json" for name, _, _ in PARTS}
     results = {name: json.loads(file.read_text()) for name, file in files.items() if file.exists()}
     if "--check" in sys.argv:
         sys.exit(

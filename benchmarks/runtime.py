@@ -13,13 +13,14 @@ import ctypes
 import json
 import os
 import random
+import re
 import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -43,6 +44,10 @@ print(np.round(centres, 3).tolist())
 """
 _PR_SET_CHILD_SUBREAPER = 36  # prctl(2)
 PROVCRT = [sys.executable, "-m", "provcrt_kernel.cli"]
+PEERS = {
+    "reprozip trace": ("reprozip", "trace", "--overwrite", "./main.sh", "4"),
+    "sciunit exec": ("sciunit", "exec", "./main.sh", "4"),
+}
 
 
 def timed(argv: list[str], folder: Path, environ: dict[str, str]) -> tuple[float, float]:
@@ -56,6 +61,21 @@ def timed(argv: list[str], folder: Path, environ: dict[str, str]) -> tuple[float
     after = os.times()
     used = after.children_user + after.children_system - before.children_user - before.children_system
     return wall, used
+
+
+def cannot_run(argv: Sequence[str], work: Path, environ: dict[str, str]) -> str:
+    """Return why a peer does not run here; empty if it does."""
+    if not shutil.which(argv[0], path=environ["PATH"]):
+        return "it is not installed"
+    if argv[0] == "sciunit":
+        subprocess.run(
+            ["sciunit", "create", "-f", "bench"], cwd=work, env=environ, check=True, capture_output=True
+        )
+    done = subprocess.run(
+        argv, cwd=work, env=environ, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False
+    )
+    said = done.stderr.strip().splitlines() or [f"it ends with {done.returncode}"]
+    return re.sub(r"\S*/", "", said[0]) if done.returncode else ""  # without folders of this machine
 
 
 def size(folder: Path) -> float:
@@ -130,11 +150,13 @@ def main() -> None:
             "provcrt exec": lambda: [*PROVCRT, "exec", "./main.sh", "4"],
             "provcrt repeat": lambda: [*PROVCRT, "repeat", "e1"],
         }
-        if shutil.which("reprozip"):
-            runs["reprozip trace"] = lambda: ["reprozip", "trace", "--overwrite", "./main.sh", "4"]
-        if shutil.which("sciunit"):
-            subprocess.run(["sciunit", "create", "-f", "bench"], cwd=work, env=environ, check=True)
-            runs["sciunit exec"] = lambda: ["sciunit", "exec", "./main.sh", "4"]
+        absent: dict[str, str] = {}
+        for name, argv in PEERS.items():
+            why = cannot_run(argv, work, environ)
+            if why:
+                absent[name] = why
+            else:
+                runs[name] = lambda argv=argv: list(argv)
         found: dict[str, list[tuple[float, float]]] = {name: [] for name in runs}
         for _ in range(rounds):
             for name, argv in runs.items():
@@ -155,6 +177,7 @@ def main() -> None:
             "store MB": first,
             "three more MB": further,
             "runs": report,
+            "absent": absent,
             "told": told(Path(scratch), environ, rounds),
         }
         print(json.dumps(result, indent=1))
