@@ -194,7 +194,13 @@ def test_a_project_reads_what_its_user_recorded_before(
     with Store.open(find_store(work, os.environ), key=b"x" * 32) as forger:
         forger.add("key", "forged", b"2", worth=1.0, blobs=[])
     (work / ".provcrt").mkdir()
+    nobody = tmp_path / "nobody" / "provcrt" / "store"
+    nobody.mkdir(parents=True)
     place = find_store(work, os.environ)
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setenv("XDG_DATA_HOME", str(tmp_path / "nobody"))
+        with Store.open(place, below=stores_below(place, os.environ)) as store:
+            assert (store.below, store.damaged) == ((), [])
     assert place == work / ".provcrt" / "store"
     below = stores_below(place, os.environ, [tmp_path / "shared"])
     assert below == [own_store(), tmp_path / "shared"]

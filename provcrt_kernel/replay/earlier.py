@@ -55,6 +55,7 @@ class EarlierResults:
         """A replayed cell displayed a value with this state, which its group names if it is a variable."""
         if state.group:
             self._waiting[index] = _Waiting(state.group[0], state.version)
+            self.take()
         elif state.kept is not None:
             self._waiting[index] = _Waiting(self._unbound, kept=state.kept)
 

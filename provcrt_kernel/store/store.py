@@ -131,7 +131,13 @@ class Store:
             table, moved = (Reader(layout.versioned(folder)), None) if readonly else layout.prepare(folder)
         except (sqlite3.Error, OSError, diskcache.Timeout, *layout.GARBLED) as cause:
             raise StoreError.cannot_open(folder, cause) from cause
-        layers = [_layer(each, seal if each == own_store() else Trusted()) for each in below]
+        own = own_store()
+        layers = [
+            _layer(each, seal if each == own else Trusted())
+            for each in below
+            # a shared one that is not there is worth a word, this user's own may not have been made yet
+            if each != own or (layout.versioned(own) / DATABASE).exists()
+        ]
         store = cls(
             folder, table, seal, size_limit, tuple(each for each in layers if isinstance(each, Store))
         )
