@@ -206,7 +206,11 @@ class _Problem(Generic[V]):
         return seconds, again
 
     def steps(self, wanted: Iterable[V], again: frozenset[int]) -> tuple[Step[V], ...]:
-        """Executions oldest first, each after the loads that it is the first to need; then the loads that nobody needs."""
+        """Executions oldest first, each after the loads that it is the first to need, and those of older values; then the rest.
+
+        An execution may change what older values come back by, such as a function of a module.
+        """
+        wanted = list(wanted)
         found: list[Step[V]] = []
         loaded: set[V] = set()
 
@@ -218,6 +222,7 @@ class _Problem(Generic[V]):
                     found.append(Step(source.load or 0.0, value=value))
 
         for index in sorted(again):
+            load(v for v in wanted if (maker := self.sources[v].maker) is not None and maker < index)
             load(self.needs[index] or ())
             found.append(Step(self.seconds(index), again=index))
         load(wanted)

@@ -36,6 +36,11 @@ _TRIES = 3
 #: By which a cell puts another module, or other functions, in the place of what values come back by the names of.
 _ANEW = re.compile(r"\bsys\.modules\b|\breload\b")
 
+#: Bytes below which a value may be little more than names of functions and classes.
+_SMALL = 1 << 16
+#: What a cell is pinned for that has changed a module.
+_CHANGED = re.compile(r"\bit (?:changed|removed) (?:module )?([\w.]+)")
+
 
 class CannotRebuild(Exception):
     """Deferred state can be had neither from the store nor by running its cell again."""
@@ -71,6 +76,13 @@ class Value:
     maker: int | None
     kept: str | None = field(default=None, compare=False)
     size: int = field(default=0, compare=False)
+
+
+def _modules_changed(record: Record) -> set[str]:
+    """Top-level names of modules in which a pinned cell has set something."""
+    names = [n[len(MODULE) :] for n in record.writes if n.startswith(MODULE)]
+    names += _CHANGED.findall(record.pinned or "")
+    return {n.partition(".")[0] for n in names}
 
 
 def _key(name: str, state: State) -> tuple[tuple[str, ...], str]:
@@ -173,18 +185,25 @@ class Rebuild:
         self._restore_ambient(())
 
     def _owned(self) -> list[str]:
-        """Deferred variables that are a module's own state, or made by cells that are about to change one and not stored.
+        """Deferred variables that are a module's own state, or come back by names in one that is about to be changed.
 
-        To run such a cell a second time for them would change the module twice.
+        And those made by cells that are about to change a module and not stored: to run such a cell a second time for them would
+        change the module twice.
         """
         changing = {i for i in self.pins if any(n.startswith(MODULE) for n in self._record(i).writes)}
+        changed = {top for i in self.pins for top in _modules_changed(self._record(i))}
         deferred = self.slots.deferred(self.slots.names())
         return [
             n
             for n in deferred
             if (s := self.slots.get(n))
             and not ambient(n)
-            and (s.state.owned or self._comes_of(n, s.state, changing))
+            and (
+                s.state.owned
+                or (changed and s.state.size < _SMALL)  # what is of Python's own library is not noted
+                or not changed.isdisjoint(m.partition(".")[0] for m in (*s.state.modules, *s.state.packages))
+                or self._comes_of(n, s.state, changing)
+            )
         ]
 
     def spent(self, record: Record) -> str | None:

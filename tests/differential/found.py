@@ -538,6 +538,25 @@ _TEXTS = {
         # %% c3
         f = _
         """,
+    "a function of a module, under another name before the module got another": """
+        # == first
+        # %% i
+        import helper, textwrap
+        # %% c1
+        b = helper.scale
+        e = {'dedent': textwrap.dedent}
+        # %% c2
+        helper.scale = lambda x: x - 0
+        textwrap.dedent = lambda x: 'other'
+        # == again
+        # %% i
+        # %% c1
+        # %% c2
+        # %% c3
+        c = 1
+        # %% c4
+        print(b(1), helper.scale(1), e['dedent'](' x'), textwrap.dedent(' x'))
+        """,
 }
 
 FOUND = {name: life(text) for name, text in _TEXTS.items()}
