@@ -37,11 +37,11 @@ def test_plan_says_what_happens(specs: Path, tmp_path: Path) -> None:
         assert [status(kernel, cell)[0] for cell in CELLS] == ["replayed"] * 3
         said = kernel.execute("%provcrt plan").text()
         assert [" ".join(line.split()[:3]) for line in said.splitlines()[:-1]] == [
-            "load slow 0.0",
-            "run [3] again",
             "load big 0.4",
             "load np 0.0",
+            "load slow 0.0",
             "load time 0.0",
+            "run [3] again",
         ]
         assert said.endswith(" s in all\n")
         assert kernel.execute("%provcrt plan big").text().splitlines()[0].startswith("load  big  0.4 MB")
