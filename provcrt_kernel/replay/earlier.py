@@ -8,30 +8,10 @@ is lost; a copy that nobody else knows would be a wrong result.
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Mapping
-from dataclasses import dataclass, replace
 
 from provcrt_kernel.session.keep import bring_back
 from provcrt_kernel.session.slots import Slots, State
 from provcrt_kernel.store import Store
-
-
-@dataclass(frozen=True, slots=True)
-class _Waiting:
-    """A result that has not been asked for.
-
-    Attributes
-    ----------
-    name
-        The variable that it is, or was when its value was kept.
-    version
-        Of the variable; None if it is no variable any more.
-    kept
-        Manifest of the value that it was.
-    """
-
-    name: str
-    version: str | None = None
-    kept: str | None = None
 
 
 class EarlierResults:
@@ -48,66 +28,55 @@ class EarlierResults:
         self._slots = slots
         self._namespace = namespace
         self._unbound = unbound
-        self._waiting: dict[int, _Waiting] = {}
+        # by variable, the results that it is: a cell costs what it touches, not what was displayed before
+        self._variables: dict[str, list[int]] = {}
+        # manifest, and name in it, of those that are no variable, or none any more
+        self._kept: dict[int, tuple[str, str]] = {}
         self._taken: dict[int, object] = {}
+        slots.on_load = self._loaded
 
     def add(self, index: int, state: State) -> None:
         """A replayed cell displayed a value with this state, which its group names if it is a variable."""
-        if state.group:
-            self._waiting[index] = _Waiting(state.group[0], state.version)
-            self.take()
-        elif state.kept is not None:
-            self._waiting[index] = _Waiting(self._unbound, kept=state.kept)
+        if not state.group:
+            if state.kept is not None:
+                self._kept[index] = state.kept, self._unbound
+            return
+        name = state.group[0]
+        slot = self._slots.get(name)
+        if slot is not None and slot.state.version == state.version:
+            self._variables.setdefault(name, []).append(index)
+            if slot.live:
+                self._loaded(name)
 
-    def variables(self) -> set[str]:
+    def variables(self) -> list[str]:
         """Names of the variables that some of them are."""
-        return {w.name for w in self._waiting.values() if w.version is not None}
+        return list(self._variables)
 
-    def before(self, writes: Mapping[str, State], deleted: Iterable[str], in_place: Container[str]) -> None:
-        """The table is about to get these states of a cell: what it changed in place changes with them, the rest parts."""
-        self.take()
-        if self._waiting:
-            for name in deleted:
-                self._changing(name, None)
-            for name, state in writes.items():
-                self._changing(name, state.version if name in in_place else None)
+    def before(self, writes: Iterable[str], deleted: Iterable[str], in_place: Container[str]) -> None:
+        """The table is about to get a cell's new states: what it changed in place stays the result, the rest parts."""
+        for name in (*deleted, *(n for n in writes if n not in in_place)):
+            indices = self._variables.pop(name, ())
+            slot = self._slots.get(name) if indices else None
+            if slot is not None and slot.state.kept is not None and slot.state.group in ((), (name,)):
+                self._kept.update(dict.fromkeys(indices, (slot.state.kept, name)))
 
-    def _changing(self, name: str, version: str | None) -> None:
-        for index, waiting in list(self._waiting.items()):
-            if waiting.name != name or waiting.version is None:
-                continue
-            slot = self._slots.get(name)
-            if slot is None or slot.state.version != waiting.version:
-                del self._waiting[index]
-            elif version is not None:
-                self._waiting[index] = replace(waiting, version=version)
-            elif slot.state.kept is not None and slot.state.group in ((), (name,)):
-                self._waiting[index] = _Waiting(name, kept=slot.state.kept)
-            else:
-                del self._waiting[index]
-
-    def take(self) -> None:
-        """Variables that are live now may be changed: hold on to those that are results."""
-        for index, waiting in list(self._waiting.items()):
-            if waiting.version is None:
-                continue
-            slot = self._slots.get(waiting.name)
-            there = slot is not None and slot.live and slot.state.version == waiting.version
-            if there and waiting.name in self._namespace:
-                self._taken[index] = self._namespace[waiting.name]
-                del self._waiting[index]
+    def _loaded(self, name: str) -> None:
+        """A variable is there, and may be changed or bound anew: hold on to it if it is a result."""
+        for index in self._variables.pop(name, ()):
+            self._taken[index] = self._namespace[name]
 
     def results(self) -> Mapping[int, object]:
         """Those that can be had, each given once; variables as far as they are live."""
-        self.take()
+        for name in self.variables():
+            if (slot := self._slots.get(name)) is not None and slot.live:  # made again, and not as it was
+                self._loaded(name)
         found, self._taken = self._taken, {}
         values: dict[str, dict[str, object]] = {}
-        for index, waiting in self._waiting.items():
-            if waiting.kept is None:
-                continue
-            if waiting.kept not in values:
-                values[waiting.kept] = bring_back(self._store, waiting.kept, self._namespace) or {}
-            if waiting.name in values[waiting.kept]:
-                found[index] = values[waiting.kept][waiting.name]
-        self._waiting.clear()
+        for index, (manifest, name) in self._kept.items():
+            if manifest not in values:
+                values[manifest] = bring_back(self._store, manifest, self._namespace) or {}
+            if name in values[manifest]:
+                found[index] = values[manifest][name]
+        self._variables.clear()
+        self._kept.clear()
         return found

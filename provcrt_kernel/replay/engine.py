@@ -120,19 +120,19 @@ class Engine:
         self.imports = Imports()
         self.modules = Modules(store, beside.installed if beside else read_index)
         self.ambience = Ambience(self.slots)
+        self.pace = Pace()
+        self.world = World(self.files, self.history)
+        self.recompute = Recompute(self.slots, self.history, self.world, self.ambience, namespace, run, quiet)
+        self.rebuild = Rebuild(
+            store, self.slots, self.history, self.ambience, namespace, self.recompute, self.pace
+        )
         self.lookup = Lookup(
             store,
             self.slots,
             self.files,
             self._maker_count,
             self.history.rootless,
-            spent=self._spent,
-        )
-        self.pace = Pace()
-        self.world = World(self.files, self.history)
-        self.recompute = Recompute(self.slots, self.history, self.world, self.ambience, namespace, run, quiet)
-        self.rebuild = Rebuild(
-            store, self.slots, self.history, self.ambience, namespace, self.recompute, self.pace
+            spent=self.rebuild.spent,
         )
         tools = Instruments(
             store,
@@ -290,15 +290,11 @@ class Engine:
             indices = self.rebuild.ready(
                 names, self.ambience.seen(source, packages, self._streams()), modules=not simple
             )
-        self.earlier.take()
         if self.recompute.changed:
             what = ", ".join(dict.fromkeys(self.recompute.changed))
             self.remarks.append(f"{what} came out different when recomputed; cells that use it run again")
             self.recompute.changed.clear()
         return tuple(c for i in indices if (c := self.history.count(i)) is not None)
-
-    def _spent(self, record: Record) -> str | None:
-        return self.rebuild.spent(record)
 
     def _streams(self) -> list[str]:
         """Random streams are read by whoever moves them, which is known only afterwards: make all that are visible ready."""
@@ -414,7 +410,6 @@ class Engine:
             self._left = None
             with self.environ.unread():
                 self.rebuild.ready(reached - {ANY}, self._streams(), modules=True)
-        self.earlier.take()
 
     def settle(self) -> None:
         """Bring hidden state to where the reader believes it to be, as far as no library of its own is needed for that."""

@@ -47,10 +47,7 @@ class Imported:
         with self.recompute.quiet() if missing else contextlib.nullcontext():
             for name, (folder, index) in missing.items():
                 library = not folder or is_library(f"{folder}/")
-                with (
-                    contextlib.nullcontext() if library else self._as_imported(index),
-                    resting if library else contextlib.nullcontext(),
-                ):
+                with resting if library else self._as_imported(index):
                     import_again({name: folder})
         # what the modules set when they are imported was set earlier, and later cells may have set something else
         after = self.ambience.capture() if missing else before

@@ -33,10 +33,13 @@ class Source:
         Seconds that loading it takes; None if it is not kept.
     maker
         The execution that made it; None if there is none to run again.
+    since
+        The execution after which it was there, be it run again or not.
     """
 
     load: float | None
     maker: int | None
+    since: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,7 +225,7 @@ class _Problem(Generic[V]):
                     found.append(Step(source.load or 0.0, value=value))
 
         for index in sorted(again):
-            load(v for v in wanted if (maker := self.sources[v].maker) is not None and maker < index)
+            load(v for v in wanted if (since := self.sources[v].since) is not None and since < index)
             load(self.needs[index] or ())
             found.append(Step(self.seconds(index), again=index))
         load(wanted)

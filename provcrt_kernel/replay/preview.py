@@ -100,17 +100,6 @@ class _Preview:
         # slots, and paths, that a miss makes anew → the cell
         self._anew: dict[str, str] = {}
         self._volatile = set(engine.volatile)
-        self._lookup = _Ahead(
-            engine.store,
-            self._slots,
-            engine.files,
-            self._maker,
-            _recorded,
-            self._environ,
-            self._left,
-            self._spent,
-            self._anew,
-        )
         world = World(engine.files, self._history)
         again = Recompute(
             self._slots, self._history, world, engine.ambience, engine.namespace, lambda record: False
@@ -124,6 +113,17 @@ class _Preview:
             again,
             engine.pace,
             pins=list(engine.rebuild.pins),
+        )
+        self._lookup = _Ahead(
+            engine.store,
+            self._slots,
+            engine.files,
+            self._maker,
+            _recorded,
+            self._environ,
+            self._left,
+            self._rebuild.spent,
+            self._anew,
         )
         self._cells: dict[int, str] = {}  # of replayed executions on paper
         self._recomputed: dict[str, str] = {}
@@ -222,9 +222,6 @@ class _Preview:
                 self._anew[thing] = anew
             else:
                 self._anew.pop(thing, None)
-
-    def _spent(self, record: Record) -> str | None:
-        return self._rebuild.spent(record)
 
     def _maker(self, name: str) -> int | None:
         slot = self._slots.get(name)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import re
-import sys
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -35,7 +34,6 @@ _AGAIN = 0.005
 _TRIES = 3
 #: By which a cell puts another module, or other functions, in the place of what values come back by the names of.
 _ANEW = re.compile(r"\bsys\.modules\b|\breload\b")
-
 #: Bytes below which a value may be little more than names of functions and classes.
 _SMALL = 1 << 16
 #: What a cell is pinned for that has changed a module.
@@ -104,8 +102,6 @@ class Rebuild:
     _recomputed: list[int] = field(default_factory=list)
     _have: dict[tuple[tuple[str, ...], str], dict[str, object]] = field(default_factory=dict)
     pins: list[int] = field(default_factory=list)
-    #: Pinned executions from here on wait.
-    _until: int = sys.maxsize
     #: Snapshots that could not be loaded.
     _lost: set[str] = field(default_factory=set)
     #: Executions that cannot be run again, and why.
@@ -168,10 +164,8 @@ class Rebuild:
             self.imported.bring()
         self._impossible.clear()
         self._missed.clear()
-        beside = self._owned() if modules and self.pins else []
+        beside = self._before_pins() if modules and self.pins else []
         try:
-            if modules:
-                self._before_modules_change()
             problems = self._carry_out(wanted, beside, modules=modules) if wanted or self.pins else []
         finally:
             self._have.clear()
@@ -184,50 +178,47 @@ class Rebuild:
         """Restore what any code may see."""
         self._restore_ambient(())
 
-    def _owned(self) -> list[str]:
-        """Deferred variables that are a module's own state, or come back by names in one that is about to be changed.
+    def _before_pins(self) -> list[str]:
+        """Deferred variables that cannot be had as they were once the pinned cells have run.
 
-        And those made by cells that are about to change a module and not stored: to run such a cell a second time for them would
-        change the module twice.
+        They are a module's own state; or come back by names in a module that is about to be changed, or made anew; or are made by
+        cells that are about to change a module, and not stored: to run these a second time for them would change it twice.
         """
-        changing = {i for i in self.pins if any(n.startswith(MODULE) for n in self._record(i).writes)}
+        changing = {i for i in self.pins if self._sets_module(i)}
         changed = {top for i in self.pins for top in _modules_changed(self._record(i))}
-        deferred = self.slots.deferred(self.slots.names())
-        return [
-            n
-            for n in deferred
-            if (s := self.slots.get(n))
-            and not ambient(n)
-            and (
-                s.state.owned
-                or (changed and s.state.size < _SMALL)  # what is of Python's own library is not noted
-                or not changed.isdisjoint(m.partition(".")[0] for m in (*s.state.modules, *s.state.packages))
-                or self._comes_of(n, s.state, changing)
+        anew = max((i for i in self.pins if _ANEW.search(self._record(i).text)), default=-1)
+
+        def perishes(name: str, slot: Slot) -> bool:
+            state = slot.state
+            return (
+                state.owned
+                or (slot.maker is not None and slot.maker < anew)
+                or (bool(changed) and state.size < _SMALL)  # what is of Python's own library is not noted
+                or not changed.isdisjoint(m.partition(".")[0] for m in (*state.modules, *state.packages))
+                or self._comes_of(name, state, changing)
             )
-        ]
+
+        deferred = self.slots.deferred(self.slots.names())
+        return [n for n in deferred if (slot := self.slots.get(n)) and perishes(n, slot)]
 
     def spent(self, record: Record) -> str | None:
         """What a cell changes in place that could be had again only by changing a module a second time, if anything."""
-        for name in record.reads.keys() & record.writes.keys():
-            if (
-                ambient(name)
-                or record.writes[name].kept is not None
-                or (slot := self.slots.get(name)) is None
-            ):
-                continue
-            if self._comes_of(name, slot.state, self._changed_modules()):
-                return name
-        return None
-
-    def _changed_modules(self) -> set[int]:
-        """Executions whose change of a local module is in force."""
-        return {
+        unkept = [
+            (n, slot)
+            for n in record.reads.keys() & record.writes.keys()
+            if not ambient(n) and record.writes[n].kept is None and (slot := self.slots.get(n)) is not None
+        ]
+        if not unkept:
+            return None
+        changed = {
             i
             for i in range(len(self.history))
-            if i not in self.pins
-            and self._pinned(i)
-            and any(n.startswith(MODULE) for n in self._record(i).writes)
+            if i not in self.pins and self._pinned(i) and self._sets_module(i)
         }
+        return next((n for n, slot in unkept if self._comes_of(n, slot.state, changed)), None)
+
+    def _sets_module(self, index: int) -> bool:
+        return any(n.startswith(MODULE) for n in self._record(index).writes)
 
     def _comes_of(self, name: str, state: State, executions: set[int]) -> bool:
         """Whether making a value again would run one of these executions again: nothing on the way is stored."""
@@ -246,24 +237,6 @@ class Rebuild:
                 if not ambient(read) and (earlier := self.history.state(read, version, index)) is not None:
                     pending.append((read, earlier, index))
         return False
-
-    def _before_modules_change(self) -> None:
-        """What was made before a pinned cell imported a module anew comes back while the earlier one is there."""
-        for index in [i for i in self.pins if _ANEW.search(self._record(i).text)]:
-            later = [i for i in self.pins if i >= index]
-            self.pins = [i for i in self.pins if i < index]
-            deferred = self.slots.deferred(n for n in self.slots.names() if not ambient(n))
-            earlier = [
-                n for n in deferred if (s := self.slots.get(n)) and s.maker is not None and s.maker < index
-            ]
-            ran, self._until = len(self._recomputed), index
-            try:
-                self._carry_out([], earlier, modules=True)
-            finally:
-                self._until = sys.maxsize
-            if any(self._pinned(i) for i in self._recomputed[ran:]):
-                later = [i for i in range(index, len(self.history)) if self._pinned(i)]
-            self.pins = sorted({*self.pins, *later})
 
     def plan(self, names: Iterable[str], *, modules: bool) -> Plan[Value]:
         """What `ready` would do first, for variables; nothing is done."""
@@ -296,7 +269,7 @@ class Rebuild:
         record = None if value.maker is None else self.history[value.maker].record
         # what used the clock would come out different: it is loaded whatever that takes
         maker = None if loadable and record is not None and record.volatile else value.maker
-        return Source(self.pace.load(value.size) if loadable else None, maker)
+        return Source(self.pace.load(value.size) if loadable else None, maker, value.maker)
 
     def _seconds(self, index: int) -> float:
         record = self.history[index].record
@@ -426,7 +399,7 @@ class Rebuild:
         self.pins = [i for i in self.pins if i != index]
         if record.pinned:
             # it has set again what later cells had changed
-            later = [i for i in range(index + 1, min(len(self.history), self._until)) if self._pinned(i)]
+            later = [i for i in range(index + 1, len(self.history)) if self._pinned(i)]
             self.pins = sorted({*self.pins, *later})
         if pinned:
             self._adopt(record, made, index)

@@ -198,13 +198,15 @@ class Archive:
 
     def may_reach(self, execution: Execution) -> bool:
         """Tell whether an execution may reach the network: what others made, and what came of that, where it is asked for."""
-        while not self._network and self.is_ours(execution.id):
+        if self._network:
+            return True
+        while self.is_ours(execution.id):
             if not execution.parent:
                 return not execution.origin
             if execution.parent not in self.ids():
-                return False
+                break
             execution = self.execution(execution.parent)
-        return self._network
+        return False
 
     def repetitions(self, id: str) -> list[Repetition]:
         """Return the repetitions of an execution, oldest first; raises as `execution` does."""

@@ -98,7 +98,8 @@ def observe(
     walks: dict[str, Walker] = {}
     for name in sorted(looked):
         prints[name], walk = walked(namespace[name], namespace)
-        if slots.group(name)[0] == name and len(slots.group(name)) > 1:
+        first, *others = slots.group(name)
+        if others and first == name:
             walks[name] = walk
     made_of = {i for seen in prints.values() for i in seen.types}
     classes = (

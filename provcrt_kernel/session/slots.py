@@ -15,7 +15,7 @@ The table is the session as its reader believes it to be. A slot that is *live* 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import msgspec
 
@@ -115,6 +115,8 @@ class Slots:
         self._ambient: dict[str, None] = {}
         self._held: set[str] = set()
         self._made_of_classes: set[str] = set()
+        #: Told of each deferred slot whose value has come.
+        self.on_load: Callable[[str], None] | None = None
 
     def copy(self) -> Slots:
         """Another table with the same slots."""
@@ -170,6 +172,8 @@ class Slots:
         self._clock += 1
         slot = self._slots[name]
         slot.live, slot.bound = True, self._clock
+        if self.on_load is not None:
+            self.on_load(name)
 
     def drop(self, name: str) -> None:
         """The slot exists no longer."""

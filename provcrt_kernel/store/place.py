@@ -67,7 +67,7 @@ def stores_below(place: Path, environ: Mapping[str, str], shared: Iterable[Path]
         Shared stores; by default those that `environ` names.
     """
     own = own_store()
-    alone = environ.get("PROVCRT_STORE") or place == own or not own.is_dir()
+    alone = environ.get("PROVCRT_STORE") or place == own
     return [*([] if alone else [own]), *(shared_stores(environ) if shared is None else shared)]
 
 
