@@ -103,10 +103,12 @@ class Lookup:
         if name := self.spent(record):
             return f"it changes {name}, which is not stored, and the cell that made it changes a module"
         unkept = next((n for n, s in record.writes.items() if s.kept is None and not ambient(n)), None)
-        lost = None if unkept is None else self.rootless(record.reads)
+        # a pinned cell is run again later, and needs its inputs then
+        unstored = unkept or ("what it sets" if record.pinned else None)
+        lost = None if unstored is None else self.rootless(record.reads)
         return (
             lost
-            and f"{unkept} is not stored, and {lost}, which it is made of, comes from a cell that could not be recorded"
+            and f"{unstored} is not stored, and {lost}, which it is made of, comes from a cell that could not be recorded"
         )
 
     def candidates(self, key: str) -> Iterator[Record]:

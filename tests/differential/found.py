@@ -557,6 +557,25 @@ _TEXTS = {
         # %% c4
         print(b(1), helper.scale(1), e['dedent'](' x'), textwrap.dedent(' x'))
         """,
+    "a pinned cell after one that is never recorded, whose value is bound anew": """
+        # == first
+        # %% i
+        import helper, linecache
+        # %% c1
+        d = linecache.getline('fake', 1)
+        # %% c2
+        setattr(helper, 'LIMIT', 0)
+        print(d)
+        # %% c3
+        d = 5
+        # == again
+        # %% i
+        # %% c1
+        # %% c2
+        # %% c3
+        # %% c4
+        print(helper.LIMIT)
+        """,
 }
 
 FOUND = {name: life(text) for name, text in _TEXTS.items()}
