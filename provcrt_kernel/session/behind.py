@@ -55,6 +55,5 @@ def behind(value: object, namespace: Mapping[str, object]) -> tuple[set[int], se
                 continue
             seen.add(id(other))
             todo.append(other)
-            if issubclass(type(other), dict | list | set | bytearray) or hasattr(type(other), "__dict__"):
-                found.add(id(other))
+            found.add(id(other))
     return found, names

@@ -16,7 +16,7 @@ from provcrt_kernel.provenance.packages import is_library
 from provcrt_kernel.session.codes import SETTERS
 from provcrt_kernel.session.insides import KEPT, SHORT, full_name, mentioned
 from provcrt_kernel.session.names import code_names
-from provcrt_kernel.session.objects import constant_of
+from provcrt_kernel.session.objects import constant_of, has_dict
 from provcrt_kernel.session.source import Source
 
 #: Calls that change what they are called on, by the first word of their name.
@@ -239,7 +239,7 @@ def owner(value: object, source: Source, namespace: Mapping[str, object]) -> str
         return None
     if isinstance(value, types.MethodType) and constant_of(value.__self__) is not None:
         return None  # `random.shuffle` comes back bound to the module's own stream
-    if value is None or not (hasattr(value, "__dict__") or isinstance(value, dict | list | set | bytearray)):
+    if not (has_dict(type(value)) or isinstance(value, dict | list | set | bytearray)):
         return None
     modules = {m for name in source.imports if isinstance(m := sys.modules.get(name), types.ModuleType)}
     for chain in source.chains:

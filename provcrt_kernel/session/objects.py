@@ -12,6 +12,7 @@ import copyreg
 import enum
 import sys
 from collections.abc import Callable
+from ctypes import c_void_p
 from types import GetSetDescriptorType, MemberDescriptorType
 from typing import Any, cast
 
@@ -22,16 +23,38 @@ from .walk import FALLBACKS, Walker, handles_named
 
 _CUSTOM = ("__reduce__", "__reduce_ex__", "__getstate__")
 _EMPTY = object.__basicsize__ + 16  # room for a __dict__ and weak references, for nothing else
+#: Members that tell how a class in C is laid out, and the two that are no slots.
+_OF_THE_TYPE = frozenset(
+    {"__dict__", "__weakref__"} | {f"__{n}offset__" for n in ("dict", "weaklist", "vectorcall")}
+)
 _ENUM_CACHES = frozenset({"__objclass__", "_sort_order_", "_inverted_", "_hash_"})
 
 
 def instance_dict(value: object) -> dict[str, object] | None:
-    """The real ``__dict__`` of an object, or None if it has none; properties of that name are passed over."""
-    for base in mro_of(type(value)):
+    """The real ``__dict__`` of an object, or None if it has none; properties of that name are passed over.
+
+    An object with fields in C may get its own only when it is asked for. It is not asked here, since that can be seen: an
+    empty one is pickled, and a `functools.partial` of a partial that has one is not flattened.
+    """
+    cls = type(value)
+    getter = _dict_getter(cls)
+    unborn = cls.__dictoffset__ > 0 and not c_void_p.from_address(id(value) + cls.__dictoffset__).value
+    if getter is None or unborn:
+        return None
+    attributes = getter.__get__(value)
+    return attributes if type(attributes) is dict else None
+
+
+def has_dict(cls: type) -> bool:
+    """Whether instances have, or get when they are asked, a ``__dict__``."""
+    return _dict_getter(cls) is not None
+
+
+def _dict_getter(cls: type) -> GetSetDescriptorType | None:
+    for base in mro_of(cls):
         found = dict_of(base).get("__dict__")
         if type(found) is GetSetDescriptorType:
-            attributes = found.__get__(value)
-            return attributes if type(attributes) is dict else None
+            return found
     return None
 
 
@@ -42,7 +65,7 @@ def slots(value: object) -> list[tuple[str, object]]:
         if not base.__flags__ & (1 << 9):
             continue
         for name, item in dict_of(base).items():
-            if type(item) is MemberDescriptorType and name not in ("__weakref__", "__dict__"):
+            if type(item) is MemberDescriptorType and name not in _OF_THE_TYPE:
                 try:
                     found.append((f"{qualname_of(base)}.{name}", item.__get__(value)))
                 except AttributeError:
@@ -56,6 +79,8 @@ def state(walker: Walker, value: object) -> None:
     attributes = instance_dict(value)
     if attributes is not None:
         walker.walk(attributes)
+    elif has_dict(type(value)):  # none yet is as good as an empty one
+        walker.temporary({})
     filled = slots(value)
     if filled:
         walker.token(b"o", len(filled))

@@ -136,9 +136,8 @@ def _bound(walker: Walker, value: types.MethodType) -> None:
 def _partial(walker: Walker, value: functools.partial[Any]) -> None:
     if not walker.seen(value):
         walker.token(b"i")
-        # asking for its __dict__ would make one, and a partial of one that has a __dict__ is not flattened
-        own = functools.partial.__reduce__(value)[2][3]
-        walker.real((value.func, value.args, value.keywords, own or {}))
+        walker.real((value.func, value.args, value.keywords))
+        state(walker, value)
 
 
 @handles(functools.cached_property)

@@ -111,13 +111,14 @@ class Shells:
         self, kind: str, folder: Path, steps: tuple[Step, ...], store: Path, seed: int = 0
     ) -> list[Any]:
         """Run one session in a folder; what each cell showed and what was there at the end."""
-        answer = folder.parent / f"answer-{next(self._numbers)}"
+        # not beside the folder, which a cell may list
+        answer = store.parent / f"answer-{next(self._numbers)}"
         request = {
             "folder": str(folder),
             "steps": steps,
             "store": str(store),
             "answer": str(answer),
-            "log": str(folder.parent / f"log-{kind}"),
+            "log": str(store.parent / f"log-{kind}"),
             "local": LOCAL,
             "entropy": seed,
             "environ": {},
@@ -155,12 +156,18 @@ _NOISE = [
     (re.compile(r"\\u001b\[[0-9;]*m"), ""),
     (re.compile(r"0[xX][0-9a-fA-F]{6,}"), "0x…"),
     (re.compile(r"/[\w/.-]*/ipykernel_\d+/\d+\.py"), "<cell>"),
+    # numbers that the system gives: of a thread, and of a pipe's end
+    (re.compile(r"(Thread-\d+ \(\w+\), (?:started|stopped)(?: daemon)?) \d+"), r"\1 …"),
+    (re.compile(r"(<_io\.\w+ name=)\d+"), r"\1…"),
 ]
 
 
 def normal(text: str, folder: Path) -> str:
-    """Text without colours, addresses and the folder's name."""
-    text = text.replace(str(folder), "<folder>")
+    """Text without colours, addresses, numbers that the system gives, and the folder's name."""
+    return _without_noise(text.replace(str(folder), "<folder>"))
+
+
+def _without_noise(text: str) -> str:
     for pattern, replacement in _NOISE:
         text = pattern.sub(replacement, text)
     return text
@@ -258,7 +265,10 @@ def _differences(got: list[Any], expected: list[Any]) -> dict[str, str]:
 
 
 #: When Python finds a file that nobody closed is nobody's promise.
-_LET_GO = re.compile(r"Exception ignored in: <_io\.FileIO[^\n]*\n(?:[^\n]*\n)*?ResourceWarning: [^\n]*\n")
+_LET_GO = re.compile(
+    r"Exception ignored in: <_io\.FileIO[^\n]*\n(?:[^\n]*\n)*?ResourceWarning: [^\n]*\n"
+    r"|[^\n]*: ResourceWarning: unclosed file [^\n]*\n(?:  [^\n]*\n)?(?:ResourceWarning: Enable [^\n]*\n)?"
+)
 
 
 def shown(messages: list[Any]) -> list[Any]:
@@ -283,9 +293,6 @@ def _trees(got: dict[str, str], expected: dict[str, str]) -> dict[str, str]:
     return {
         f"file {name}": f"holds {got.get(name)!r} instead of {expected.get(name)!r}"
         for name in sorted({*got, *expected})
-        if _without_addresses(got.get(name)) != _without_addresses(expected.get(name))
+        if (name in got) != (name in expected)
+        or _without_noise(got.get(name, "")) != _without_noise(expected.get(name, ""))
     }
-
-
-def _without_addresses(content: str | None) -> str | None:
-    return None if content is None else re.sub(r"0[xX][0-9a-fA-F]{6,}", "0x…", content)

@@ -576,6 +576,18 @@ _TEXTS = {
         # %% c4
         print(helper.LIMIT)
         """,
+    "looking at an object makes no attributes for it": """
+        # == first
+        # %% c1
+        import functools, io, pickle
+        a = functools.partial(max, 1)
+        b = io.StringIO()
+        try: 1 / 0
+        except Exception as e: c = e
+        # %% c2
+        a = functools.partial(a, 2)
+        print(a, pickle.dumps([b, c]))
+        """,
 }
 
 FOUND = {name: life(text) for name, text in _TEXTS.items()}

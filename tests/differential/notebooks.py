@@ -414,7 +414,7 @@ any    | {new} = os.popen('cat data.txt').read()
 any    | {new} = subprocess.check_output(['ls'], text=True)
 any    | {new} = subprocess.run('echo {0} | tee out.txt', shell=True, capture_output=True).stdout
 child  | {new} = subprocess.Popen('cat data.txt', shell=True, stdout=subprocess.PIPE, text=True)
-child  | {new} = subprocess.Popen(['tee', 'out.txt'], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+child  | {new} = subprocess.Popen(['sh', '-c', '> out.txt; echo; exec cat'], stdin=-1, stdout=-1, text=True); {new}.stdout.readline()
 any    | {new} = {child}.communicate('{0}')[0]
 any    | {new} = !cat data.txt | wc -l
        | !cp data.txt copy{0}.txt

@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from traitlets import HasTraits
 
 _ATOMS = (type(None), bool, int, float, complex, str, bytes, type(Ellipsis), type(NotImplemented), range)
 _ADDRESS = re.compile(r"0[xX][0-9a-fA-F]{6,}")
@@ -117,6 +118,8 @@ class Structure:
         if isinstance(value, io.IOBase) and not isinstance(value, io.StringIO | io.BytesIO):
             place = value.closed or (value.tell() if value.seekable() else "at a pipe")
             return f"{name} {getattr(value, 'mode', '')} {place}"
+        if isinstance(value, HasTraits):
+            return name  # the kernel and its shell, which a thread refers to by ``sys.excepthook``
         if isinstance(value, logging.Logger):
             return f"{name} {value.name} {value.level} {len(value.handlers)} handlers"
         if isinstance(value, weakref.ref):

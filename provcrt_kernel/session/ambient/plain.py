@@ -22,6 +22,7 @@ from importlib import import_module
 from typing import Any, ClassVar
 
 from provcrt_kernel.provenance.packages import library_folders
+from provcrt_kernel.session.objects import instance_dict
 
 #: Found at once: to capture imports nothing.
 _FOLDERS = library_folders()
@@ -94,7 +95,7 @@ def reference(value: object) -> object:
     """Return a class or function of an installed package, or a partial of one, by name; else a marker."""
     if type(value) is types.BuiltinMethodType and type(value.__self__) is str:
         return {"@method": [plain(value.__self__), value.__name__]}
-    if type(value) is functools.partial and not value.__dict__:
+    if type(value) is functools.partial and not instance_dict(value):
         name = name_of(value.func)
         if name:
             return {"@partial": [name, [plain(item) for item in value.args], plain(dict(value.keywords))]}
