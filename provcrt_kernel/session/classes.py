@@ -85,7 +85,13 @@ def reduce_class(cls: type, digest: str | None) -> Any:
     constructor, arguments, state, _, _, setter = _dynamic_class_reduce(cls)
     arguments = [*arguments[:-2], None, None]  # cloudpickle's own tracking of identities stays out of it
     attributes = dict_of(cls)
-    if enum.EnumMeta not in mro_of(type(cls)):  # cloudpickle leaves both out
+    if enum.EnumMeta in mro_of(type(cls)):
+        # other names of a member too, which cloudpickle passes over
+        members = cast(dict[str, enum.Enum], attributes["_member_map_"])
+        arguments[3] = {name: member.value for name, member in members.items()}
+        for name in members:
+            state[0].pop(name, None)
+    else:  # cloudpickle leaves both out
         arguments[3] = {**arguments[3], "__qualname__": qualname_of(cls)}
         if "__slots__" in attributes:
             arguments[3]["__slots__"] = attributes["__slots__"]

@@ -576,6 +576,23 @@ _TEXTS = {
         # %% c4
         print(helper.LIMIT)
         """,
+    "an enum's other names": """
+        # == first
+        # %% c1
+        import enum
+        class e(enum.Enum):
+            A = 1
+            B = 1
+        class f(enum.Flag):
+            R = 1
+            W = 2
+            RW = 3
+            def all(self): return f.RW
+        # == again
+        # %% c1
+        # %% c2
+        print(e.B, e.__members__, f.RW, f.R.all(), list(f), f(3))
+        """,
     "looking at an object makes no attributes for it": """
         # == first
         # %% c1
