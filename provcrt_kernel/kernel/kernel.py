@@ -214,7 +214,9 @@ class ProvcrtKernel(IPythonKernel):  # type: ignore[misc]
         if forced:
             return Decision(None, "asked to run"), source, cell
         try:
-            return engine.decide(source, cell, self.shell.execution_count, strict=strict), source, cell
+            count = self.shell.execution_count
+            numbered = self.results.numbered(count)
+            return engine.decide(source, cell, count, strict=strict, numbered=numbered), source, cell
         except Exception as error:
             self.notices.warn(f"records cannot be looked up: {type(error).__name__}: {error}")
             return Decision(None, "records cannot be looked up"), source, cell
@@ -268,14 +270,15 @@ class ProvcrtKernel(IPythonKernel):  # type: ignore[misc]
         try:
             recomputed: tuple[int, ...] = ()
             try:
-                if source.earlier:
+                if source.earlier or source.wildcard:
                     self._bring_results(engine, code)
                 recomputed = engine.prepare(source)
             except CannotRebuild as error:
                 self.notices.warn(str(error))
             self.notices.of(engine)
             self._flush()
-            engine.begin(source, cell, count, reason, recomputed)
+            numbered = self.results.numbered(count)
+            engine.begin(source, cell, count, reason, recomputed, numbered)
             begun = True
         except KeyboardInterrupt:
             return self._interrupted()

@@ -38,6 +38,11 @@ class Results:
             self._latest.append((-1, (last.result,)))
             self._counts = {index: other for index, other in self._counts.items() if other != count}
 
+    def numbered(self, count: int) -> str:
+        """Which inputs and results there are as cell `count` starts: IPython has names for each of them."""
+        shown = {*self._shell.user_ns.get("_oh", ()), *self._counts.values()}
+        return " ".join(map(str, (count, *sorted(shown))))
+
     def bring(self, engine: Engine, names: frozenset[str]) -> list[int]:
         """Results of replayed cells come to ``Out``, ``_n`` and ``_``, in the order of their cells.
 

@@ -70,6 +70,8 @@ class Running:
         Versions of the names that it binds whatever they were before: inputs only of a cell that raised.
     shares
         The co-variable of each variable it can reach, with its joint version.
+    numbered
+        Which inputs and results there were, by their numbers, if it may list IPython's names for them.
     lineage
         Prefix of the lineage versions that this execution makes.
     descriptors
@@ -81,6 +83,7 @@ class Running:
     count: int | None
     reason: str
     recomputed: tuple[int, ...]
+    numbered: str | None
     lineage: str
     reached: frozenset[str]
     everything: str | None

@@ -198,11 +198,19 @@ class Engine:
     # -- hits ---------------------------------------------------------------------------------------------------------
 
     @resting
-    def decide(self, source: Source, cell: str, count: int | None, *, strict: bool = False) -> Decision:
+    def decide(
+        self,
+        source: Source,
+        cell: str,
+        count: int | None,
+        *,
+        strict: bool = False,
+        numbered: str | None = None,
+    ) -> Decision:
         """Look for a record of `source` that holds now; a strict cell's must not be volatile."""
         if self.suspected is not None and not (source.error or source.earlier or source.last_error):
             self.refresh(self.suspected)
-        return self.lookup.decide(source, cell, count, self.volatile, strict=strict)
+        return self.lookup.decide(source, cell, count, self.volatile, strict=strict, numbered=numbered)
 
     def shown(self, record: Record) -> tuple[Shown, ...] | None:
         """Messages of a record; None if the store lost them."""
@@ -302,13 +310,19 @@ class Engine:
 
     @resting
     def begin(
-        self, source: Source, cell: str, count: int | None, reason: str, recomputed: tuple[int, ...] = ()
+        self,
+        source: Source,
+        cell: str,
+        count: int | None,
+        reason: str,
+        recomputed: tuple[int, ...] = (),
+        numbered: str | None = None,
     ) -> None:
         """A cell starts to run: note what it can see."""
         if reason != NEVER_RUN:
             self._forget_stale(source, cell)
         self._running = self.observer.begin(
-            source, cell, count, reason, recomputed, self._lineage(), self._left
+            source, cell, count, reason, recomputed, numbered, self._lineage(), self._left
         )
 
     def _forget_stale(self, source: Source, cell: str) -> None:

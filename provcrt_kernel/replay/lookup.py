@@ -54,7 +54,14 @@ class Lookup:
     spent: Callable[[Record], str | None] = lambda _: None
 
     def decide(
-        self, source: Source, cell: str, count: int | None, ran: Iterable[str], *, strict: bool = False
+        self,
+        source: Source,
+        cell: str,
+        count: int | None,
+        ran: Iterable[str],
+        *,
+        strict: bool = False,
+        numbered: str | None = None,
     ) -> Decision:
         """Look for a record that holds.
 
@@ -66,6 +73,8 @@ class Lookup:
             Source keys of the volatile cells that this session showed already: their reader wants them afresh.
         strict
             Whether volatile cells always run.
+        numbered
+            Which inputs and results there are, by their numbers; None: that is not known yet.
         """
         if source.error:
             return Decision(None, "does not parse")
@@ -84,6 +93,9 @@ class Lookup:
                 continue
             if (record.error or record.cells) and record.count != count and not movable(record):
                 first = first or "its traceback shows numbers of cells"
+                continue
+            if record.numbered is not None and numbered not in (None, record.numbered):
+                first = first or "it lists names, and IPython's names for inputs and results are others"
                 continue
             if record.lines and record.text != source.text:
                 first = first or "its layout changed, and it looks at lines"

@@ -107,6 +107,7 @@ class Observer:
         count: int | None,
         reason: str,
         recomputed: tuple[int, ...],
+        numbered: str | None,
         lineage: str,
         left: Left | None,
     ) -> Running:
@@ -114,15 +115,17 @@ class Observer:
 
         Parameters
         ----------
+        numbered
+            Which inputs and results there are, by their numbers.
         left
             How the session is, if that is known already.
         """
         tools, slots = self._tools, self._tools.slots
         bound = left.identities if left else identities(tools.namespace)
         reached = reach(slots, source) | slots.reach(_streams_of(bound))
-        everything = source.wildcard
+        everything, lists = source.wildcard, source.lists
         if everything is None and ANY in slots.reach(source.reads):
-            everything = "its functions may read any name"
+            everything, lists = "its functions may read any name", True
         names = set(reached) | source.reads
         if everything:
             names |= set(slots.names())
@@ -138,6 +141,7 @@ class Observer:
             count=count,
             reason=reason,
             recomputed=recomputed,
+            numbered=numbered if lists else None,
             lineage=lineage,
             reached=reached,
             everything=everything,

@@ -141,6 +141,8 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
         Other cells that its traceback shows: names of their compiled files, without folders, and the numbers shown.
     count
         IPython's execution count then.
+    numbered
+        Which inputs and results there were, by their numbers, if it may have listed IPython's names for them.
     lines
         It looked at where code stands: it is only replayed for the same text.
     volatile
@@ -176,6 +178,7 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
     error: tuple[str, str, tuple[str, ...]] | None = None
     cells: dict[str, int] = {}
     count: int | None = None
+    numbered: str | None = None
     payload: tuple[dict[str, object], ...] = ()
     imports: tuple[str, ...] = ()
     processes: tuple[tuple[str, ...], ...] = ()

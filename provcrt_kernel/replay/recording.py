@@ -140,6 +140,7 @@ class Recording:
             error=outcome.error,
             cells=self._cells(running, outcome),
             count=running.count,
+            numbered=running.numbered,
             payload=outcome.payload,
             imports=tuple(dict.fromkeys(_imported(source))),
             processes=tuple(p.argv for p in seen.span.processes),

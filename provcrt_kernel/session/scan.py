@@ -10,6 +10,8 @@ from provcrt_kernel.session.names import code_names
 
 #: Calling one of these without arguments, or at all, can read any name of the namespace.
 _WILDCARD_CALLS = {"globals", "locals", "eval", "exec", "vars", "dir", "compile"}
+#: Those that give all names, IPython's own among them; code in a text is taken to ask for variables.
+_LISTING = {"globals", "locals", "vars", "dir"}
 _ONLY_WITHOUT_ARGUMENTS = {"vars", "dir"}
 #: Attributes that lead to the caller's frame or to the namespace as an object.
 _WILDCARD_ATTRIBUTES = frozenset(
@@ -93,24 +95,25 @@ class Scan(ast.NodeVisitor):
         self.expanded: set[str] = set()
         self.code: list[str] = []
         self.wildcard: str | None = None
+        self.lists = False
 
     def visit_Import(self, node: ast.Import) -> None:
         self.imports += [alias.name for alias in node.names]
         if any(alias.name == "__main__" for alias in node.names):
-            self.wildcard = "imports __main__"
+            self._names("imports __main__")
 
     def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
         if node.module and not node.level:
             self.imports.append(node.module)
             if node.module == "__main__":
-                self.wildcard = "imports __main__"
+                self._names("imports __main__")
             self.attributes.update(alias.name for alias in node.names)
             self.chains.update(f"{node.module}.{alias.name}" for alias in node.names)
 
     def visit_Attribute(self, node: ast.Attribute) -> None:
         self.attributes.add(node.attr)
         if node.attr in _WILDCARD_ATTRIBUTES:
-            self.wildcard = f"uses .{node.attr}"
+            self._names(f"uses .{node.attr}")
         chain = chain_of(node)
         if chain:
             self.chains.add(chain)
@@ -142,6 +145,7 @@ class Scan(ast.NodeVisitor):
             case ast.Name(id=name) if name in _WILDCARD_CALLS:
                 if name not in _ONLY_WITHOUT_ARGUMENTS or not (node.args or node.keywords):
                     self.wildcard = f"calls {name}()"
+                    self.lists |= name in _LISTING
             case ast.Name(id="setattr" | "delattr") if node.args and (chain := chain_of(node.args[0])):
                 self.assigned.add(chain)
             case ast.Name(id="__import__" | "import_module") | ast.Attribute(attr="import_module") if (
@@ -159,6 +163,10 @@ class Scan(ast.NodeVisitor):
                 self._shell_call(method, node)
                 return
         self.generic_visit(node)
+
+    def _names(self, how: str) -> None:
+        """It gets at the whole namespace, whose names it may list."""
+        self.wildcard, self.lists = how, True
 
     def _shell_call(self, method: str, node: ast.Call) -> None:
         arguments = [_literal(a) for a in node.args]

@@ -64,6 +64,8 @@ class Source:
         Dotted functions called for their effect alone: the call is a statement, its value is not used.
     magics
         Names of the magics used; ``!`` for shell commands.
+    lists
+        It may list the names of the session, IPython's own among them.
     earlier
         It reads earlier results (``_``, ``Out``).
     error
@@ -84,6 +86,7 @@ class Source:
     assigned: frozenset[str] = frozenset()
     effects: frozenset[str] = frozenset()
     magics: frozenset[str] = frozenset()
+    lists: bool = False
     earlier: bool = False
     error: bool = False
 
@@ -138,6 +141,7 @@ def read_source(text: str, transform: Callable[[str], str], flags: int = 0, cont
             scan.magics |= inner.magics
             scan.imports += inner.imports
             scan.wildcard = scan.wildcard or inner.wildcard
+            scan.lists |= inner.lists
     except (SyntaxError, ValueError, RecursionError):
         scan.wildcard = scan.wildcard or "does not compile"
     quiet = _quiet(python)
@@ -160,6 +164,7 @@ def read_source(text: str, transform: Callable[[str], str], flags: int = 0, cont
         assigned=frozenset(scan.assigned),
         effects=frozenset(scan.effects),
         magics=frozenset(scan.magics),
+        lists=scan.lists,
         earlier=bool(earlier or (scan.wildcard and _asks_earlier(tree))),
     )
 

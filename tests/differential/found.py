@@ -593,6 +593,37 @@ _TEXTS = {
         # %% c2
         print(e.B, e.__members__, f.RW, f.R.all(), list(f), f(3))
         """,
+    "IPython's own names among those that a cell lists": """
+        # == first
+        # %% c1
+        x = 1
+        # %% c2
+        def all_names(): return sorted(globals())
+        # %% c3
+        print(len(globals()), dir(), all_names())
+        # == again
+        # %% c1
+        # %% c2
+        # %% c3
+        # == one more before
+        # %% c1
+        # %% c0
+        pass
+        # %% c2
+        # %% c3
+        # == one with a result
+        # %% c1
+        # %% c0
+        'result'
+        # %% c2
+        # %% c3
+        # == its result is not loaded yet
+        # %% c1
+        # %% c0
+        # %% c2
+        # %% c4
+        [n for n in dir() if len(n) == 2]
+        """,
     "looking at an object makes no attributes for it": """
         # == first
         # %% c1
