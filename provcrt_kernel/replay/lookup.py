@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from provcrt_kernel.replay.files import Files, unrepeatable
-from provcrt_kernel.replay.record import FileOutput, Record, decode, movable
+from provcrt_kernel.replay.record import NUMBERED, FileOutput, Record, decode, movable
 from provcrt_kernel.session import environ, machine
 from provcrt_kernel.session.places import here
 from provcrt_kernel.session.slots import Slots, ambient, shown
@@ -95,7 +95,7 @@ class Lookup:
                 first = first or "its traceback shows numbers of cells"
                 continue
             if record.numbered is not None and numbered not in (None, record.numbered):
-                first = first or "it lists names, and IPython's names for inputs and results are others"
+                first = first or f"{NUMBERED} are others, and it may list them"
                 continue
             if record.lines and record.text != source.text:
                 first = first or "its layout changed, and it looks at lines"
@@ -185,8 +185,8 @@ class Lookup:
 
 def _must_run(record: Record) -> str | None:
     """Why a record that holds cannot stand for its cell: only running it gives what it left, once."""
-    if record.pinned and record.volatile:
-        return f"it uses {record.volatile[0]}, and {record.pinned}"
+    if record.pinned and record.passing:
+        return f"it uses {record.passing[0]}, and {record.pinned}"
     if record.pinned is None and all(s.kept or ambient(n) or not s.opaque for n, s in record.writes.items()):
         return None
     path = unrepeatable(record)

@@ -268,7 +268,7 @@ class Rebuild:
         loadable = value.kept is not None and value.kept not in self._lost
         record = None if value.maker is None else self.history[value.maker].record
         # what used the clock would come out different: it is loaded whatever that takes
-        maker = None if loadable and record is not None and record.volatile else value.maker
+        maker = None if loadable and record is not None and record.passing else value.maker
         return Source(self.pace.load(value.size) if loadable else None, maker, value.maker)
 
     def _seconds(self, index: int) -> float:

@@ -104,6 +104,10 @@ class Shown(msgspec.Struct, frozen=True, omit_defaults=True):
 _CONTENT = msgspec.msgpack.Decoder(tuple[dict[str, object], tuple[bytes, ...]])
 
 
+#: What a cell uses that lists all names.
+NUMBERED = "IPython's names for inputs and results"
+
+
 class Record(msgspec.Struct, frozen=True, omit_defaults=True):
     """One execution of a cell.
 
@@ -188,6 +192,11 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
     pinned: str | None = None
     blobs: tuple[str, ...] = ()
     format: int = FORMAT
+
+    @property
+    def passing(self) -> tuple[str, ...]:
+        """What it used that it would find different later in the same session."""
+        return self.volatile if self.numbered is None else (*self.volatile, NUMBERED)
 
 
 def movable(record: Record) -> bool:

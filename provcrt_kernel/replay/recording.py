@@ -14,7 +14,7 @@ import msgspec
 from provcrt_kernel.replay.cell import Outcome, Running, Seen
 from provcrt_kernel.replay.instruments import Instruments
 from provcrt_kernel.replay.observing import DESCRIPTOR, EFFECTS, TEXTS_READ
-from provcrt_kernel.replay.record import Record, Shown, encode
+from provcrt_kernel.replay.record import NUMBERED, Record, Shown, encode
 from provcrt_kernel.session import environ, machine
 from provcrt_kernel.session.fingerprint import fingerprint
 from provcrt_kernel.session.keep import keep
@@ -100,13 +100,14 @@ class Recording:
             raise Refused((inputs.problems + lost)[0])
         needed: set[str] = {m.kept for m in outcome.shown if m.kept}
         reads = self._reads(running, outcome, seen)
-        must = bool(seen.volatile) or self._rootless(reads) is not None
+        passing = seen.volatile if running.numbered is None else (*seen.volatile, NUMBERED)
+        must = bool(passing) or self._rootless(reads) is not None
         kept = self._keep(seen.change, seen.seconds, needed, must=must)
-        if seen.volatile and seen.pinned:
-            raise Refused(f"it uses {seen.volatile[0]}, and {seen.pinned[0]}")
+        if passing and seen.pinned:
+            raise Refused(f"it uses {passing[0]}, and {seen.pinned[0]}")
         unkept = [n for n, s in kept.items() if s.kept is None]
-        if seen.volatile and unkept:
-            raise Refused(f"it uses {seen.volatile[0]}, and {unkept[0]} cannot be kept")
+        if passing and unkept:
+            raise Refused(f"it uses {passing[0]}, and {unkept[0]} cannot be kept")
         result = self._result(outcome, seen.change, needed)
         shown = tools.store.put(msgspec.msgpack.encode(outcome.shown)) if outcome.shown else None
         changed = {
