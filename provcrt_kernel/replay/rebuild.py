@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import ModuleType
+from typing import NoReturn
 
 from provcrt_kernel.replay.history import History
 from provcrt_kernel.replay.imported import Imported
@@ -383,6 +384,9 @@ class Rebuild:
 
     def _run_again(self, index: int) -> None:
         record, pinned = self._record(index), index in self.pins
+        if pinned and index > self.pins[0]:
+            # running another again has brought up an earlier one: it comes first in the next plan
+            self._try(index, "it would run again and again")
         if pinned:
             self._inputs_live(record)
         inputs = self._inputs(record, index)
@@ -404,6 +408,13 @@ class Rebuild:
         if pinned:
             self._adopt(record, made, index)
 
+    def _try(self, index: int, why: str) -> NoReturn:
+        """Leave an execution to the next plan; after some it cannot be run again."""
+        self._missed[index] = self._missed.get(index, 0) + 1
+        if self._missed[index] > _TRIES:
+            self._impossible[index] = why
+        raise _Failed
+
     def _pinned(self, index: int) -> bool:
         record = self.history[index].record
         return record is not None and record.pinned is not None
@@ -417,10 +428,7 @@ class Rebuild:
             state = self.history.state(name, record.reads[name], index)
             if state is None or name not in self._have.get(_key(name, state), {}):
                 # an earlier step has used it up: the next plan makes it once more, if that helps
-                self._missed[index] = self._missed.get(index, 0) + 1
-                if self._missed[index] > _TRIES:
-                    self._impossible[index] = f"{name} is not at hand"
-                raise _Failed
+                self._try(index, f"{name} is not at hand")
             used.append(_key(name, state))
         for key in dict.fromkeys(used):
             for name, value in self._have[key].items():

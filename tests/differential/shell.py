@@ -92,6 +92,7 @@ def make(kind: str) -> Any:
     kernel = (ProvcrtKernel if ours else IPythonKernel)(
         session=session, iopub_socket=Wire(), log=logging.getLogger("kernel")
     )
+    kernel.shell_channel_thread = SimpleNamespace(parent_thread=None)
     kernel.shell.colors = "nocolor"
     sys.stdout = Stream(kernel, "stdout")
     sys.stderr = Stream(kernel, "stderr")
