@@ -89,7 +89,7 @@ class Advance:
         same = set()
         for name, state in record.writes.items():
             slot = self.slots.get(name)
-            if slot is None or not slot.live or ambient(name) or state.opaque is not None:
+            if slot is None or not slot.live or ambient(name) or state.opaque is not None or slot.state.owned:
                 continue
             unchanged = slot.state.version == state.version and slot.state.joint == state.joint
             if unchanged and self.slots.fresh(name) and self.slots.group(name) == (state.group or (name,)):

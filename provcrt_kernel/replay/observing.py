@@ -19,25 +19,20 @@ from stat import S_ISREG
 
 import msgspec
 
+from provcrt_kernel.replay.belonging import Belonging, others
 from provcrt_kernel.replay.cell import Left, Outcome, Running, Seen, packages_of, reach
 from provcrt_kernel.replay.instruments import Instruments
 from provcrt_kernel.session import entropy
 from provcrt_kernel.session.ambient.ipython import keep_state
 from provcrt_kernel.session.classes import register_live
 from provcrt_kernel.session.codes import LINES, SEEDS
-from provcrt_kernel.session.effects import (
-    first_used,
-    hidden_effects,
-    holds_owned,
-    mentioned_in_modules,
-    owner,
-)
-from provcrt_kernel.session.held import changeable, held
+from provcrt_kernel.session.effects import first_used, hidden_effects, mentioned_in_modules
+from provcrt_kernel.session.holdings import Holdings
 from provcrt_kernel.session.insides import changed, watched
 from provcrt_kernel.session.modules import MODULE, top_level_names
 from provcrt_kernel.session.observe import Change, identities, observe, variables
 from provcrt_kernel.session.seeded import seeded_first
-from provcrt_kernel.session.slots import ANY, HELD, OWNED, Slots, State
+from provcrt_kernel.session.slots import ANY, Slots, State
 from provcrt_kernel.session.source import Source
 from provcrt_kernel.store.digest import digest
 from provcrt_kernel.trace import Span, spelled
@@ -63,13 +58,6 @@ def _streams_of(bound: Mapping[str, int]) -> list[str]:
             streams += [h for h in (handler, getattr(handler, "stream", None)) if h is not None]
     ids = {*map(id, streams), *(id(type(s)) for s in streams)}
     return [] if ids.isdisjoint(bound.values()) else [n for n, i in bound.items() if i in ids]
-
-
-def _others(why: str, explained: set[str]) -> bool:
-    """Whether a variable is held by something outside of the notebook whose state no slot shows to have changed."""
-    return why == HELD or (
-        why.startswith(OWNED) and why.removeprefix(OWNED).partition(".")[0] not in explained
-    )
 
 
 def _descriptors() -> set[int]:
@@ -99,6 +87,9 @@ class Observer:
 
     def __init__(self, tools: Instruments) -> None:
         self._tools = tools
+        self._belonging = Belonging(tools)
+        # what the names of local modules were bound to when they were last looked at
+        self._values: dict[str, tuple[int, ...]] = {}
 
     def begin(
         self,
@@ -179,12 +170,11 @@ class Observer:
         everything = self._named(running, tools.audit.names_read) or everything
         given = self._set_anew(running) if outcome.error is None else frozenset()
         bound = identities(tools.namespace)
-        change = self._owned(self._observe(running, bound, everything), running)
-        change = self._numbered(change, running)
         arrived = tools.modules.arrivals()
+        modules, changed_modules, held_there = self._modules(running, span, arrived)
+        change = self._variables(running, bound, everything, held_there, changed_modules)
         words = tools.slots.union(running.reached, "clock")
         clock = words | {c for s in change.states.values() for c in s.clock}
-        modules, changed_modules = self._modules(running, span, arrived)
         clock |= entropy.CLOCK & mentioned_in_modules(source, tools.namespace, tools.modules.local())
         in_modules = tools.slots.union((n for n in running.versions if n.startswith(MODULE)), "clock")
         in_modules |= {c for s in modules.values() for c in s.clock}
@@ -206,11 +196,13 @@ class Observer:
         pinned += [
             f"it changed {n}, which something outside of the notebook holds"
             for n, s in change.states.items()
-            if n not in source.binds and _others(s.opaque or "", explained)
+            if running.identities.get(n) == id(tools.namespace[n])
+            and n not in source.binds
+            and others(s.opaque or "", explained)
         ]
         # what a local module holds is part of its own state, which comes back by its cells alone
         if pinned and not changed_modules:
-            change = self._held(change, running)
+            change = self._belonging.held(change, running)
         left_behind = [n for n in span.late if not any(c in n for c in _LIBRARY_CHILDREN)]
         problems = [*outcome.unrepeatable, *self._unknown(span, source)]
         problems += [f"{n} still runs" for n in left_behind]
@@ -282,9 +274,30 @@ class Observer:
         yield from (f"network {spelled(e)}" for e in span.endpoints if e.family != "unix" and not e.own)
         yield from (f"unseeded {name}" for name in unseeded)
 
-    def _observe(self, running: Running, bound: dict[str, int], everything: str | None) -> Change:
+    def _variables(
+        self,
+        running: Running,
+        bound: dict[str, int],
+        everything: str | None,
+        held_there: Mapping[str, Holdings],
+        changed_modules: Iterable[str],
+    ) -> Change:
+        """What became of the variables, those that belong to a module that the cell could reach among them."""
+        slots = self._tools.slots
+        values = {n: h.values for n, h in held_there.items()}
+        # a function that its module has another one in the place of is known by its name no longer
+        replaced = {n for n, ids in values.items() if self._values.get(n) != ids}
+        self._values |= values
+        besides = slots.owned(held_there) | slots.named_by(replaced.union(changed_modules))
+        change = self._observe(running, bound, everything, besides)
+        change = self._belonging.owned(change, running, held_there)
+        return self._numbered(change, running)
+
+    def _observe(
+        self, running: Running, bound: dict[str, int], everything: str | None, besides: Iterable[str]
+    ) -> Change:
         tools, slots = self._tools, self._tools.slots
-        looked = set(running.reached) | running.source.binds | slots.held()
+        looked = {*running.reached, *running.source.binds, *slots.held(), *besides}
         if everything or running.source.earlier or "run" in running.source.magics:
             looked |= variables(tools.namespace, tools.hidden)
 
@@ -310,27 +323,6 @@ class Observer:
             register_live(tools.namespace[name], tools.namespace)
         return change
 
-    def _owned(self, change: Change, running: Running) -> Change:
-        """Values that are a module's own state cannot be kept as copies: their cell is run again to get at them."""
-        tools = self._tools
-        states = dict(change.states)
-        for name, state in change.states.items():
-            value = tools.namespace[name]
-            old = tools.slots.get(name)
-            why = (old.state.opaque if old and running.identities.get(name) == id(value) else None) or ""
-            if module := owner(value, running.source, tools.namespace) or holds_owned(
-                value, running.source, tools.namespace
-            ):
-                why = f"{OWNED}{module}"
-            if why.startswith((OWNED, HELD)):
-                states[name] = msgspec.structs.replace(state, opaque=why)
-        # what holds such a value is no copy either, even when the name it came by is gone
-        for name, state in states.items():
-            whys = (s.opaque for n in state.group if (s := states.get(n)) and s.opaque)
-            if shared := next((w for w in whys if w.startswith((OWNED, HELD))), None):
-                states[name] = msgspec.structs.replace(state, opaque=shared)
-        return dataclasses.replace(change, states=states)
-
     def _numbered(self, change: Change, running: Running) -> Change:
         """Numbers of open descriptors mean something in this process only, and who has one changes what others read by theirs."""
         slots, namespace = self._tools.slots, self._tools.namespace
@@ -355,32 +347,10 @@ class Observer:
                     )
         return dataclasses.replace(change, states=states)
 
-    def _held(self, change: Change, running: Running) -> Change:
-        """Variables that the cell handed to others, and those that functions refer to which it handed to them."""
-        tools = self._tools
-        mentioned = (running.reached | change.states.keys()) & change.prints.keys()
-        names = held(mentioned, change.prints, tools.namespace)
-        refs = set(running.source.inner).union(*(change.prints[n].refs for n in mentioned))
-        names |= {n for n in refs if changeable(n, change.prints, tools.namespace)}
-        # what an earlier cell made and this one only changed would be changed twice by running this one again
-        names = {n for n in names if running.identities.get(n) != id(tools.namespace[n])}
-        if not names:
-            return change
-        states = dict(change.states)
-        known = {
-            n: s for n in change.prints if (s := states.get(n) or ((o := tools.slots.get(n)) and o.state))
-        }
-        names |= {member for n in names if n in known for member in known[n].group}
-        for name in names & known.keys():
-            state = known[name]
-            if not state.owned:
-                states[name] = msgspec.structs.replace(state, opaque=HELD, kept=None)
-        return dataclasses.replace(change, states=states)
-
     def _modules(
         self, running: Running, span: Span, arrived: list[str]
-    ) -> tuple[dict[str, State], list[str]]:
-        """States of packages and local modules that are new or changed; and which of the latter had been loaded before."""
+    ) -> tuple[dict[str, State], list[str], dict[str, Holdings]]:
+        """States of new and changed packages and local modules; which of the latter had been loaded before; what they hold."""
         modules, slots = self._tools.modules, self._tools.slots
         states: dict[str, State] = {}
         if arrived:
@@ -393,15 +363,19 @@ class Observer:
         known = {n[len(MODULE) :] for n in running.versions if n.startswith(MODULE)}
         looked = (known | set(arrived)) & modules.local().keys()
         changed = []
-        for name, state in modules.local_states(looked, running.lineage).items() if looked else ():
-            old = slots.version(name)
+        held_there = {}
+        for name, (state, holdings) in (
+            modules.local_states(looked, running.lineage).items() if looked else ()
+        ):
+            held_there[name] = holdings
+            old = slots.version(MODULE + name)
             if old != state.version:
-                states[name] = state
+                states[MODULE + name] = state
                 if old:
-                    changed.append(name[len(MODULE) :])
+                    changed.append(name)
         if arrived:
             modules.note_sources()
-        return states, changed
+        return states, changed, held_there
 
     def _effects(self, running: Running, pinned: list[str]) -> dict[str, State]:
         """The slot that stands for all effects which have no slot of their own: it changes with each pinned cell."""

@@ -203,20 +203,19 @@ class Rebuild:
         return [n for n in deferred if (slot := self.slots.get(n)) and perishes(n, slot)]
 
     def spent(self, record: Record) -> str | None:
-        """What a cell changes in place that could be had again only by changing a module a second time, if anything."""
-        unkept = [
-            (n, slot)
-            for n in record.reads.keys() & record.writes.keys()
-            if not ambient(n) and record.writes[n].kept is None and (slot := self.slots.get(n)) is not None
-        ]
-        if not unkept:
+        """What a cell reads and takes the place of, and would need to run again, where only changing a module twice gives it."""
+        if record.pinned is None and all(s.kept or ambient(n) for n, s in record.writes.items()):
+            return None
+        replaced = record.reads.keys() & {*record.writes, *record.deletes}
+        needed = [(n, slot) for n in replaced if not ambient(n) and (slot := self.slots.get(n)) is not None]
+        if not needed:
             return None
         changed = {
             i
             for i in range(len(self.history))
             if i not in self.pins and self._pinned(i) and self._sets_module(i)
         }
-        return next((n for n, slot in unkept if self._comes_of(n, slot.state, changed)), None)
+        return next((n for n, slot in needed if self._comes_of(n, slot.state, changed)), None)
 
     def _sets_module(self, index: int) -> bool:
         return any(n.startswith(MODULE) for n in self._record(index).writes)
@@ -388,7 +387,7 @@ class Rebuild:
             # running another again has brought up an earlier one: it comes first in the next plan
             self._try(index, "it would run again and again")
         if pinned:
-            self._inputs_live(record)
+            self._inputs_live(record, index)
         inputs = self._inputs(record, index)
         try:
             made = self.recompute.again(index, inputs)
@@ -438,14 +437,23 @@ class Rebuild:
                 del self._have[key]
         return inputs
 
-    def _inputs_live(self, record: Record) -> None:
+    def _inputs_live(self, record: Record, index: int) -> None:
         """What a pinned cell hands to a module must be the session's own object, not a copy of it."""
         for name, version in record.reads.items():
             slot = self.slots.get(name)
             if slot is None or ambient(name) or slot.live or slot.state.version != version:
                 continue
-            if not any(member in record.writes for member in self.slots.group(name)):
+            changes = any(member in record.writes for member in self.slots.group(name))
+            if not changes and not self._anew_since(name, index):
                 self._make_live(name)
+
+    def _anew_since(self, name: str, index: int) -> bool:
+        """Whether a name was bound after an execution, to an object that is another one even where it is equal."""
+        slot = self.slots.get(name)
+        if slot is None or slot.maker is None or slot.maker <= index:
+            return False
+        later = (self.history[i].record for i in range(index + 1, slot.maker + 1))
+        return any(r is not None and name in r.writes and name not in r.in_place for r in later)
 
     def _adopt(self, record: Record, made: Mapping[str, object], index: int) -> None:
         """Make live what a pinned cell made, where the session still has that version."""
@@ -456,6 +464,7 @@ class Rebuild:
                 and not ambient(name)
                 and not slot.live
                 and slot.state.version == state.version
+                and not self._anew_since(name, index)
             ):
                 self._make_live(name)
             elif slot is not None and slot.maker == index and isinstance(made.get(name), ModuleType):

@@ -24,6 +24,7 @@ from provcrt_kernel.provenance.packages import Index, Installed, is_library, lib
 from provcrt_kernel.session.codes import LINES, SEEDS
 from provcrt_kernel.session.definitions import SKIPPED
 from provcrt_kernel.session.fingerprint import Fingerprint, fingerprint
+from provcrt_kernel.session.holdings import Holdings, holdings
 from provcrt_kernel.session.slots import State
 from provcrt_kernel.store import Store
 from provcrt_kernel.store.digest import digest
@@ -151,10 +152,10 @@ class Modules:
             if s[len(PACKAGE) :] in direct or self.installed.of_module(s[len(PACKAGE) :]) in reachable
         }
 
-    def local_states(self, names: Iterable[str], lineage: str) -> dict[str, State]:
-        """States of loaded local modules, by slot name; `names` limits which."""
+    def local_states(self, names: Iterable[str], lineage: str) -> dict[str, tuple[State, Holdings]]:
+        """States of loaded local modules and what they hold, by dotted name; `names` limits which."""
         wanted = set(names)
-        return {MODULE + n: local_state(m, lineage) for n, m in self.local().items() if n in wanted}
+        return {n: local_state(m, lineage) for n, m in self.local().items() if n in wanted}
 
     def note_sources(self) -> None:
         """Remember the files of the local modules as they are now loaded."""
@@ -198,8 +199,8 @@ def _source_status(module: types.ModuleType) -> tuple[int, int] | None:
 _ASKED = frozenset({"__getattr__", "__all__", "__dir__"})
 
 
-def local_state(module: types.ModuleType, lineage: str) -> State:
-    """State of one local module: its functions and classes by their code, its data by content.
+def local_state(module: types.ModuleType, lineage: str) -> tuple[State, Holdings]:
+    """State of one local module: its functions and classes by their code, its data by content; and what it holds.
 
     What has no stable content (a logger, a lock, an enumeration) counts by its type and by the file that defines it.
     """
@@ -208,11 +209,13 @@ def local_state(module: types.ModuleType, lineage: str) -> State:
     packages: set[str] = set()
     modules: set[str] = set()
     seeds: set[str] = set()
+    held: list[tuple[type, Fingerprint]] = []
     for name, value in sorted(vars(module).items()):
         if name.startswith("__") and name.endswith("__") and name not in _ASKED:
             continue
         for where, kind, seen in _held(name, value, module):
             parts.append(f"{where}={seen.digest or kind.__qualname__}")
+            held.append((kind, seen))
             defined |= seen.digest is None
             packages |= seen.packages
             modules |= seen.modules - {module.__name__}
@@ -220,13 +223,14 @@ def local_state(module: types.ModuleType, lineage: str) -> State:
             modules |= {r for r in seen.refs if r in sys.modules and _is_local(r, sys.modules[r])}
     if defined:
         parts.append(_source(module))
-    return State(
+    state = State(
         version=digest("\n".join(parts).encode()),
         packages=tuple(sorted(packages)),
         modules=tuple(sorted(modules)),
         clock=tuple(sorted(seeds)),
         size=len(parts),
     )
+    return state, holdings(module, held)
 
 
 #: Attributes that stay what they are for as long as the class has them.

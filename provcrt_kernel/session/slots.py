@@ -74,6 +74,12 @@ class State(msgspec.Struct, frozen=True, omit_defaults=True):
         """Whether the value is a module's own state, or another's: no copy would be."""
         return self.opaque is not None and self.opaque.startswith((OWNED, HELD))
 
+    @property
+    def owner(self) -> str | None:
+        """The module whose own state the value is."""
+        owned = self.opaque is not None and self.opaque.startswith(OWNED)
+        return self.opaque.removeprefix(OWNED) if owned and self.opaque else None
+
 
 class Slot(msgspec.Struct):
     """A state in force: live or deferred, and which execution made it.
@@ -114,6 +120,7 @@ class Slots:
         # a cell costs what it touches: none of these is found by walking through all variables
         self._ambient: dict[str, None] = {}
         self._held: set[str] = set()
+        self._owned: set[str] = set()
         self._made_of_classes: set[str] = set()
         #: Told of each deferred slot whose value has come.
         self.on_load: Callable[[str], None] | None = None
@@ -165,6 +172,7 @@ class Slots:
         if ambient(name):
             self._ambient[name] = None
         (self._held.add if slot.state.opaque == HELD else self._held.discard)(name)
+        (self._owned.add if slot.state.owner else self._owned.discard)(name)
         (self._made_of_classes.add if slot.state.kin else self._made_of_classes.discard)(name)
 
     def load(self, name: str) -> None:
@@ -180,6 +188,7 @@ class Slots:
         self._slots.pop(name, None)
         self._ambient.pop(name, None)
         self._held.discard(name)
+        self._owned.discard(name)
         self._made_of_classes.discard(name)
 
     def group(self, name: str) -> tuple[str, ...]:
@@ -193,6 +202,22 @@ class Slots:
     def held(self) -> frozenset[str]:
         """Live slots that something outside of the notebook holds as well: any cell may change them."""
         return frozenset(n for n in self._held if self._slots[n].live)
+
+    def owned(self, modules: Iterable[str]) -> frozenset[str]:
+        """Live slots whose values are these modules' own state: who can reach a module may change them."""
+        wanted = set(modules) if self._owned else set()
+        return frozenset(n for n in self._owned if (s := self._slots[n]).live and s.state.owner in wanted)
+
+    def named_by(self, modules: Iterable[str]) -> frozenset[str]:
+        """Live variables in whose values something is known by a name in these local modules."""
+        wanted = set(modules)
+        if not wanted:
+            return frozenset()
+        return frozenset(
+            n
+            for n, s in self._slots.items()
+            if s.live and not wanted.isdisjoint(s.state.modules) and not ambient(n)
+        )
 
     def kin(self, classes: Iterable[str]) -> tuple[str, ...]:
         """Slots whose values are made of the notebook classes that `classes` are bound to, sorted."""

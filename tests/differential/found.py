@@ -636,6 +636,102 @@ _TEXTS = {
         a = functools.partial(a, 2)
         print(a, pickle.dumps([b, c]))
         """,
+    "what a module has been given is its own, and changes with the variable": """
+        # == first
+        # %% i
+        import helper
+        x = [1]
+        # %% c1
+        helper.SEEN.append(x)
+        # %% c2
+        x.append(5)
+        # %% c3
+        print(helper.SEEN)
+        # == again
+        # %% i
+        # %% c1
+        # %% c2
+        # %% c3
+        # %% c4
+        print(x, helper.SEEN[0] is x)
+        # == later
+        # %% i
+        # %% c1
+        # %% c2
+        helper.SEEN[0].append(6)
+        # %% c3
+        # %% c4
+        """,
+    "a function that a cell has put into a module, and another one got from there": """
+        # == first
+        # %% i
+        import helper
+        # %% c1
+        helper.scale = lambda x: x - 2
+        # %% c2
+        b = helper.scale
+        # == again
+        # %% i
+        # %% c1
+        # %% c2
+        # %% c3
+        print(b is helper.scale)
+        """,
+    "a module holds what a name was, which is equal to what it is": """
+        # == first
+        # %% i
+        import helper
+        # %% c1
+        f = {'k': 2}
+        # %% c2
+        helper.SEEN.append(f)
+        # %% c1
+        # == again
+        # %% i
+        # %% c1
+        # %% c2
+        # %% c1
+        # %% c3
+        print(f is helper.SEEN[0])
+        """,
+    "a pinned cell that needs what only changing a module gave, after that was done": """
+        # == first
+        # %% i
+        import helper, collections
+        # %% c1
+        a = helper.SEEN
+        a.append(a)
+        # %% c2
+        collections.extra = 1; a = 1; a // 0
+        # == again
+        # %% i
+        # %% c1
+        # %% c3
+        print(helper.LIMIT)
+        # %% c2
+        # %% c4
+        print(helper.SEEN)
+        """,
+    "a function from a module that is loaded anew afterwards": """
+        # == first
+        # %% i
+        import helper, importlib, collections
+        # %% c1
+        from helper import *
+        # %% c2
+        import helper as b, importlib; importlib.reload(b)
+        # %% c3
+        collections.extra = scale(1)
+        # == again
+        # %% i
+        # %% c1
+        # %% c2
+        # %% c4
+        print(helper.LIMIT)
+        # %% c3
+        # %% c5
+        print(scale is helper.scale, SEEN is helper.SEEN)
+        """,
 }
 
 FOUND = {name: life(text) for name, text in _TEXTS.items()}
