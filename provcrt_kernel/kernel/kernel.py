@@ -269,12 +269,13 @@ class ProvcrtKernel(IPythonKernel):  # type: ignore[misc]
         count = self.shell.execution_count
         try:
             recomputed: tuple[int, ...] = ()
+            lost = self._bring_results(engine, code) if source.earlier or source.wildcard else []
             try:
-                if source.earlier or source.wildcard:
-                    self._bring_results(engine, code)
                 recomputed = engine.prepare(source)
             except CannotRebuild as error:
-                self.notices.warn(str(error))
+                lost.append(str(error))
+            for line in dict.fromkeys(lost):
+                self.notices.warn(line)
             self.notices.of(engine)
             self._flush()
             numbered = self.results.numbered(count)
@@ -359,7 +360,8 @@ class ProvcrtKernel(IPythonKernel):  # type: ignore[misc]
                 engine.settle()
             finally:
                 if source.earlier or source.wildcard or any(n.startswith("_") for n in names_in(text)):
-                    self._bring_results(engine, text)
+                    for line in self._bring_results(engine, text):
+                        self.notices.warn(line)
         except KeyboardInterrupt:
             return self._interrupted()
         except Exception as error:
@@ -381,12 +383,16 @@ class ProvcrtKernel(IPythonKernel):  # type: ignore[misc]
             except Exception as error:
                 self.notices.warn(f"what changed is not known: {type(error).__name__}: {error}")
 
-    def _bring_results(self, engine: Engine, text: str) -> None:
-        """Results of replayed cells that code may ask for; what cannot be had is said."""
-        for count in self.results.bring(engine, frozenset(names_in(text))):
-            self.notices.warn(
-                f"the result of cell {count} is not stored, and not there: run that cell again to use it"
-            )
+    def _bring_results(self, engine: Engine, text: str) -> list[str]:
+        """Results of replayed cells that code may ask for; returns what to say of those that cannot be had."""
+        try:
+            counts = self.results.bring(engine, frozenset(names_in(text)))
+        except CannotRebuild as error:
+            return [str(error)]
+        return [
+            f"the result of cell {count} is not stored, and not there: run that cell again to use it"
+            for count in counts
+        ]
 
     def _interrupted(self) -> dict[str, Any]:
         content = {
