@@ -14,8 +14,8 @@ import sys
 import threading
 import weakref
 from collections import namedtuple
-from collections.abc import Mapping
-from types import FunctionType, MemberDescriptorType
+from collections.abc import Container, Iterator, Mapping
+from types import FunctionType, GetSetDescriptorType, MemberDescriptorType
 from typing import Any, cast
 
 from cloudpickle.cloudpickle import _dynamic_class_reduce
@@ -104,11 +104,28 @@ def reduce_class(cls: type, digest: str | None) -> Any:
         for name in attributes.keys() & inherited - state[0].keys() - arguments[3].keys() - SKIPPED:
             if type(attributes[name]) is not MemberDescriptorType:
                 state[0][name] = attributes[name]
+        body = _in_body(cls, state[0].keys() | arguments[3].keys())
+        arguments[3] = {**dict.fromkeys(body), **arguments[3]}
     # cloudpickle sorts them, but their order can be seen
     places = {name: place for place, name in enumerate(attributes)}
     own = dict(sorted(state[0].items(), key=lambda item: places.get(item[0], len(places))))
     state = (_borrowed(cls, own), *state[1:])
     return make_class, (digest, constructor, tuple(arguments)), (setter, state), None, None, fill_class
+
+
+def _in_body(cls: type, names: Container[str]) -> Iterator[str]:
+    """Those of its attributes that the body of a class bound, in order: a class made with them has all attributes in its order.
+
+    What `type` adds itself comes after them, and what was set later after that. Nobody may look at the body but `type`.
+    """
+    hooks = any("__init_subclass__" in dict_of(base) for base in mro_of(cls) if base is not object)
+    if type(cls) not in (type, abc.ABCMeta) or hooks:
+        return
+    for name, item in dict_of(cls).items():
+        if type(item) in (GetSetDescriptorType, MemberDescriptorType) or (name == "__doc__" and item is None):
+            return
+        if name in names:
+            yield name
 
 
 class Borrowed:

@@ -624,6 +624,37 @@ _TEXTS = {
         # %% c4
         [n for n in dir() if len(n) == 2]
         """,
+    "the order of a class's attributes": """
+        # == first
+        # %% c1
+        import abc, dataclasses
+        class A:
+            z = 1
+            def m(self): return self.z
+            def __eq__(self, other): return True
+        A.later = 2
+        class B(A, abc.ABC):
+            'Text.'
+            @abc.abstractmethod
+            def n(self): pass
+            a = 0
+        class C(B):
+            __slots__ = 'q', '__p'
+            def n(self): return __class__
+            @classmethod
+            def made(cls): return cls()
+            b: int = 3
+        @dataclasses.dataclass
+        class D:
+            y: int
+            x: list = dataclasses.field(default_factory=list)
+            def m(self): pass
+        # == again
+        # %% c1
+        # %% c2
+        for c in A, B, C, D: print([*vars(c)], c.__doc__, c.__hash__, getattr(c, '__abstractmethods__', 0), c.__annotations__)
+        print(C.made().n() is C, D(1), A() == 1)
+        """,
     "looking at an object makes no attributes for it": """
         # == first
         # %% c1
