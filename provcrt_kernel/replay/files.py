@@ -195,15 +195,19 @@ class Files:
         child = access.by_child
         if access.written and not (access.read or child) and access.asked == 1 and path in audit.pictures:
             return None  # it is overwritten whether it was there or not
+        asked_names = access.listed_by_child or path in audit.listed or "*" in audit.listed
         if first is None:
-            tolerant = access.tolerant or path in audit.tolerated
+            # where it looks into a folder that it made, it does mind one with other files in it
+            tolerant = (access.tolerant or path in audit.tolerated) and not (
+                access.seen_empty and asked_names
+            )
             if not (access.stated or access.read):
                 return None
             return FileInput(path, "absent", tolerant=tolerant and access.written, child=child)
         if access.link is not None:
             return FileInput(path, "link", content=access.link, child=child)
         if first.kind == "dir":
-            if access.listed_by_child or (access.listed and (path in audit.listed or "*" in audit.listed)):
+            if access.listed and asked_names:
                 return FileInput(
                     path, "dir", listing=access.listing, without=access.listing_except, child=child
                 )
@@ -402,10 +406,18 @@ class Files:
         return True
 
 
-def unrepeatable(record: Record) -> str | None:
-    """The first path that a cell looked at and left otherwise: it cannot be run again as it ran."""
-    left = {o.path: o for o in record.outputs}
-    for known in record.inputs:
+def unrepeatable(
+    inputs: Iterable[FileInput], outputs: Iterable[FileOutput], *, undone: bool = False
+) -> str | None:
+    """The first path that a cell looked at and left otherwise: it cannot be run again as it ran.
+
+    Parameters
+    ----------
+    undone
+        Whether what it left may be undone first; then only those count of which nobody knows what they held.
+    """
+    left = {o.path: o for o in outputs}
+    for known in inputs:
         output = left.get(known.path)
         if output is None or known.tolerant or known.listing is not None:
             continue
@@ -415,7 +427,9 @@ def unrepeatable(record: Record) -> str | None:
             if known.content is not None
             else known.size in (None, output.size)
         )
-        if not (same_kind and same):
+        if not (same_kind and same) and not (
+            undone and (known.kind == "absent" or known.content is not None)
+        ):
             return known.path
     return None
 

@@ -187,9 +187,11 @@ def _must_run(record: Record) -> str | None:
     """Why a record that holds cannot stand for its cell: only running it gives what it left, once."""
     if record.pinned and record.passing:
         return f"it uses {record.passing[0]}, and {record.pinned}"
-    if record.pinned is None and all(s.kept or ambient(n) or not s.opaque for n, s in record.writes.items()):
+    unkept = [s for n, s in record.writes.items() if not s.kept and not ambient(n)]
+    if record.pinned is None and not unkept:
         return None
-    path = unrepeatable(record)
+    equal = record.pinned is None and not any(s.opaque for s in unkept)
+    path = unrepeatable(record.inputs, record.outputs, undone=equal)
     if path is None:
         return None
     return f"it changes {os.path.basename(path)}, and what it leaves cannot be stored"

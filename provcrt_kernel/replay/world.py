@@ -16,10 +16,11 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeGuard
 
 from provcrt_kernel.replay.files import Files
 from provcrt_kernel.replay.history import History
-from provcrt_kernel.replay.record import FileOutput, Record
+from provcrt_kernel.replay.record import FileInput, FileOutput, Record
 from provcrt_kernel.session import environ
 
 
@@ -96,16 +97,10 @@ class World:
             looked = {i.path: i for i in record.inputs}
             for output in record.outputs:
                 now[output.path] = output
-                known = first.get(output.path) or looked.get(output.path)
                 if output.path not in then:
-                    then[output.path] = (
-                        FileOutput(
-                            known.path, known.kind, known.content, known.mode or 0o644, known.size or 0
-                        )
-                        if known is not None
-                        and (known.kind == "absent" or (known.kind == "file" and known.content))
-                        else None
-                    )
+                    # nobody changed it between the two, and one may know more of it than the other
+                    told = (first.get(output.path), looked.get(output.path))
+                    then[output.path] = next((_as_found(known) for known in told if _tells_all(known)), None)
         for earlier in range(index - 1, -1, -1):
             record = self._history[earlier].record
             for output in record.outputs if record is not None else ():
@@ -114,7 +109,7 @@ class World:
         return [
             state
             for path, state in then.items()
-            if state is not None and state.kind in ("file", "absent") and self._files.in_place(now[path])
+            if state is not None and state.kind != "link" and self._files.in_place(now[path])
         ]
 
     def _as_now(self, path: str, stored: Sequence[FileOutput], copy: str) -> Callable[[], object]:
@@ -163,6 +158,17 @@ class World:
                 raise Unlike(f"environment variable {name} changed")
             found[name] = value
         return found
+
+
+def _tells_all(known: FileInput | None) -> TypeGuard[FileInput]:
+    """Whether a path can be put back from what a cell found there; what a folder held is looked at afterwards."""
+    return known is not None and (
+        known.kind in ("absent", "dir") or (known.kind == "file" and bool(known.content))
+    )
+
+
+def _as_found(known: FileInput) -> FileOutput:
+    return FileOutput(known.path, known.kind, known.content, known.mode or 0o644, known.size or 0)
 
 
 def _identity(status: os.stat_result) -> tuple[int, ...]:
