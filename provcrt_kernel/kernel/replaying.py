@@ -86,6 +86,7 @@ class Replayer:
             if history:
                 shell.history_manager.store_output(count)
                 shell.execution_count += 1
+            engine.open_again(record)
             if record.error is not None:
                 name, value, traceback = record.error
                 lines = renumbered(traceback, record.count, number)

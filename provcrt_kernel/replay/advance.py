@@ -44,8 +44,9 @@ class Advance:
             raise CannotReplay(f"{failed[0]} could not be put back")
         index = self.history.add(Execution.of_hit(record, cell, count))
         self.earlier.before(record.writes, record.deletes, record.in_place)
+        gone: list[object] = []
         for name in record.deletes:
-            self.namespace.pop(name, None)
+            self._unbind(name, gone)
             self.slots.drop(name)
         kept_live = self._still_live(record)
         light: dict[str, State] = {}
@@ -56,8 +57,13 @@ class Advance:
             elif name in kept_live:
                 self.slots.set(name, state, live=True, maker=index)
             else:
-                self.namespace.pop(name, None)
+                self._unbind(name, gone)
                 self.slots.set(name, state, live=False, maker=index)
+        if gone:
+            with (
+                self.rebuild.recompute.quiet()
+            ):  # what is said of a file that nobody closes is in the record, or never was
+                gone.clear()
         failed_slots = self.ambience.restore(light)
         for name in light:
             if name not in failed_slots:
@@ -73,6 +79,12 @@ class Advance:
         if record.result is not None:
             self.earlier.add(index, record.result)
         return index
+
+    def _unbind(self, name: str, gone: list[object]) -> None:
+        """A variable has its live value no longer; what may say something when it goes is put aside."""
+        value = self.namespace.pop(name, None)
+        if value is not None and self.slots.lasting(name):
+            gone.append(value)
 
     def _defer_ambient(self, name: str, state: State, index: int) -> bool:
         """Give an ambient slot its state, live if it is so already; whether it is cheap enough to be restored at once."""

@@ -34,6 +34,7 @@ from provcrt_kernel.replay.instruments import Instruments
 from provcrt_kernel.replay.looker import Looker
 from provcrt_kernel.replay.lookup import NEVER_RUN, Decision, Lookup
 from provcrt_kernel.replay.observing import TEXTS_READ, Observer
+from provcrt_kernel.replay.opened import Opened
 from provcrt_kernel.replay.pace import Pace
 from provcrt_kernel.replay.plan import Plan
 from provcrt_kernel.replay.rebuild import CannotRebuild, Rebuild, Value
@@ -155,6 +156,7 @@ class Engine:
         self.observer = Observer(tools)
         self.recording = Recording(tools, self.history.rootless)
         self.earlier = EarlierResults(store, self.slots, namespace, RESULT)
+        self.opened = Opened(self.slots, self.rebuild)
         self.advance = Advance(
             namespace,
             self.slots,
@@ -255,6 +257,11 @@ class Engine:
             *_names(record),
             volatile=record.volatile,
         )
+
+    def open_again(self, record: Record) -> None:
+        """Open what the cell of a replayed record left open, if that takes but a moment: later it may be another file."""
+        with self.environ.unread():
+            self.opened.again(record)
 
     # -- misses -------------------------------------------------------------------------------------------------------
 

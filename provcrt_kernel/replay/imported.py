@@ -40,6 +40,12 @@ class Imported:
         """Whether any are still to be imported."""
         return bool(self._deferred)
 
+    def seconds(self) -> float:
+        """What `bring` is expected to take: as long as the cells took that imported what is missing."""
+        history = self.recompute.history
+        cells = {index for name, (_, index) in self._deferred.items() if name not in sys.modules}
+        return sum(record.seconds for index in cells if (record := history[index].record) is not None)
+
     def bring(self) -> None:
         """Import them, in their order."""
         missing = {name: how for name, how in self._deferred.items() if name not in sys.modules}

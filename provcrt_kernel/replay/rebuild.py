@@ -161,6 +161,10 @@ class Rebuild:
         if not wanted and not modules:
             self.settle()
             return []
+        with self.recompute.quiet():  # what is made on the way, and let go of, says nothing
+            return self._ready(wanted, ambient_names, modules=modules)
+
+    def _ready(self, wanted: list[str], ambient_names: Iterable[str], *, modules: bool) -> list[int]:
         if modules:
             self.imported.bring()
         self._impossible.clear()

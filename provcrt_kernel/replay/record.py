@@ -153,6 +153,8 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
         What it used that nobody can repeat.
     pinned
         Why its effects are not all in the record: it is run again before any later miss runs.
+    opened
+        It has left a file open that it looked at.
     blobs
         Every blob that the values it made need.
     """
@@ -190,6 +192,7 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
     lines: bool = False
     volatile: tuple[str, ...] = ()
     pinned: str | None = None
+    opened: bool = False
     blobs: tuple[str, ...] = ()
     format: int = FORMAT
 

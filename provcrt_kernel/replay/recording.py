@@ -12,8 +12,10 @@ from collections.abc import Callable, Iterable, Mapping
 import msgspec
 
 from provcrt_kernel.replay.cell import Outcome, Running, Seen
+from provcrt_kernel.replay.files import unrepeatable
 from provcrt_kernel.replay.instruments import Instruments
 from provcrt_kernel.replay.observing import DESCRIPTOR, EFFECTS, TEXTS_READ
+from provcrt_kernel.replay.opened import left_open
 from provcrt_kernel.replay.record import NUMBERED, Record, Shown, encode
 from provcrt_kernel.session import environ, machine
 from provcrt_kernel.session.fingerprint import fingerprint
@@ -102,6 +104,7 @@ class Recording:
         reads = self._reads(running, outcome, seen)
         passing = seen.volatile if running.numbered is None else (*seen.volatile, NUMBERED)
         must = bool(passing) or self._rootless(reads) is not None
+        must |= unrepeatable(inputs.paths, outputs, undone=True) is not None
         kept = self._keep(seen.change, seen.seconds, needed, must=must)
         if passing and seen.pinned:
             raise Refused(f"it uses {passing[0]}, and {seen.pinned[0]}")
@@ -149,6 +152,7 @@ class Recording:
             lines=seen.lines,
             volatile=seen.volatile,
             pinned="; ".join(seen.pinned) or None,
+            opened=bool(unkept) and left_open([*(i.path for i in inputs.paths), *(o.path for o in outputs)]),
             blobs=tuple(sorted(needed)),
         )
         needed |= {b for b in (record.shown, record.library) if b}
