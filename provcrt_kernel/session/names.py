@@ -114,6 +114,8 @@ class Reader:
             case ast.Try() | ast.TryStar():
                 self.block(node.orelse, self.block(node.body, set(bound)))
                 for handler in node.handlers:
+                    if handler.name:
+                        self.read(handler.name, set())  # unbound when it ends, whatever it was
                     if handler.type is not None:
                         self.expression(handler.type, bound)
                     self.block(handler.body, bound | ({handler.name} if handler.name else set()))
@@ -156,7 +158,7 @@ class Reader:
                 self.binds.add(str(name))
                 self.bodies.pop(str(name), None) if str(name) != skip else None
             elif instruction.opname == "DELETE_NAME":
-                self.read(str(name), bound)
+                self.read(str(name), set())  # whether there was one before is what it leaves otherwise
                 self.binds.add(str(name))
                 bound.discard(str(name))
         for const in code.co_consts:
