@@ -38,6 +38,8 @@ _BESIDE = frozenset(
     "os.nice os.setpriority os.putenv os.unsetenv os.chroot sys.addaudithook sys.settrace sys.setprofile threading.settrace "
     "threading.setprofile threading.stack_size locale.textdomain locale.bindtextdomain logging.captureWarnings".split()
 )
+#: Setters of what has a slot, in modules that keep more.
+_SLOTTED = frozenset({"gc.enable", "gc.disable", "gc.set_threshold"})
 #: Calls whose names are like those of setters, and that change files alone.
 _ON_FILES = frozenset({"remove", "removedirs"})
 #: Modules without settings, whose functions are called as those that set some are.
@@ -127,7 +129,8 @@ def _setters(
             found |= {
                 f"{part.__name__}.{word}" for word in plain & vars(part).keys() if callable(vars(part)[word])
             }
-    return sorted(name for name in found if name in _BESIDE or name.partition(".")[0] not in KEPT | _PURE)
+    found = {name for name in found if name in _BESIDE or name.partition(".")[0] not in KEPT | _PURE}
+    return sorted(found - _SLOTTED)
 
 
 def _of_mock(value: object) -> bool:
