@@ -753,3 +753,55 @@ def test_collections_keep_their_kind():
         assert name == "new" or back[name] == value
     assert back["deque"].maxlen == 3
     assert back["dd"].default_factory is list
+
+
+def test_a_class_keeps_the_order_of_its_names():
+    space = notebook(
+        """
+        import dataclasses
+        class Plain:
+            '''Says something.'''
+            size = 2
+            def get(self): return self.size
+            def __eq__(self, other): return self.size == other.size
+        class Slotted:
+            __slots__ = ("b", "a")
+            made = 3
+            def get(self): return 1
+        @dataclasses.dataclass
+        class Data:
+            x: int = 1
+            def twice(self): return 2 * self.x
+        """
+    )
+    back = again(space, "Plain", "Slotted", "Data")
+    for name, made in back.items():
+        assert made is not space[name]
+        assert list(vars(made)) == list(vars(space[name]))
+    plain = back["Plain"]
+    assert (plain().get(), plain() == plain(), plain.__hash__, plain.__doc__) == (
+        2,
+        True,
+        None,
+        "Says something.",
+    )
+    assert back["Data"](2).twice() == 4
+
+
+def test_an_array_turned_round_has_no_gaps():
+    block = np.arange(12).reshape(3, 4)
+    for array in (block[0, ::-1], block[::-1], block[:, ::-1], block.T[::-1], block[::-1, ::-1].T):
+        back = again({}, array=array)["array"]
+        assert back.tolist() == array.tolist()
+        assert (back.strides, back.flags.writeable) == (array.strides, array.flags.writeable)
+
+
+def test_nothing_of_an_array_keeps_its_strides():
+    array = np.ones((4, 3))
+    for part in (array[4:], array[:, 3:], np.array([]), np.ones(2)[2:]):
+        back = again({}, part=part)["part"]
+        assert (back.shape, back.strides, back.flags.owndata) == (
+            part.shape,
+            part.strides,
+            part.flags.owndata,
+        )

@@ -161,6 +161,8 @@ def reduce_alone(array: Any) -> Any:
     dtype, flags = array.dtype, array.flags
     if dtype.kind == "T":
         return NotImplemented
+    if not array.size and not flags.owndata:
+        return empty_view, (dtype, array.shape, array.strides, flags.writeable)
     kind = layout(array)
     order = "F" if kind == "F" else "C"
     if dtype.hasobject:
@@ -172,9 +174,19 @@ def reduce_alone(array: Any) -> Any:
         flat = (array.T if kind == "F" else array).reshape(-1).view(numpy.uint8) if array.size else b""
     else:
         flat = numpy.ascontiguousarray(array).reshape(-1).view(numpy.uint8)
-        order = kind
+        order = _packed(array, kind) + kind
     data = pickle.PickleBuffer(flat) if array.nbytes >= IN_BAND else bytes(memoryview(flat))
     return own_array, (data, dtype, array.shape, order, flags.writeable)
+
+
+def _packed(array: Any, signs: str) -> str:
+    """``C`` or ``F`` if an array would lie in one piece, in that order, were its axes not turned round."""
+    flags = array[_turned(signs)].flags
+    return "C" if flags.c_contiguous else "F" if flags.f_contiguous else ""
+
+
+def _turned(signs: str) -> tuple[slice, ...]:
+    return tuple(slice(None, None, -1) if sign == "-" else slice(None) for sign in signs)
 
 
 def reduce_with_attributes(array: Any, attributes: dict[str, Any]) -> Any:
@@ -226,7 +238,8 @@ def own_array(data: Any, dtype: Any, shape: tuple[int, ...], order: str, writeab
     """Called by a stream: an array that owns its memory, with the layout and the flag it had.
 
     `order` is ``C``, ``F``, or the signs of the strides of an array that was neither: then it comes back
-    strided, so that sums over it take the same path through NumPy as they did.
+    strided, so that sums over it take the same path through NumPy as they did; with ``C`` or ``F`` before
+    these, without gaps.
     """
     import numpy
 
@@ -238,9 +251,20 @@ def own_array(data: Any, dtype: Any, shape: tuple[int, ...], order: str, writeab
             target[:] = flat
     else:
         content = flat.view(dtype).reshape(shape) if dtype.itemsize else numpy.empty(shape, dtype)
-        made = _strided(content, order)
+        if order[0] in "CF":
+            turned = _turned(order[1:])
+            made = numpy.array(content[turned], order=cast(Any, order[0]))[turned]
+        else:
+            made = _strided(content, order)
     made.flags.writeable = writeable
     return made
+
+
+def empty_view(dtype: Any, shape: tuple[int, ...], strides: tuple[int, ...], writeable: bool) -> Any:
+    """Called by a stream: nothing of an array, such as ``a[3:]``; it has the strides of what it is nothing of."""
+    import numpy
+
+    return numpy.lib.stride_tricks.as_strided(numpy.empty(1, dtype), shape, strides, writeable=writeable)
 
 
 def _strided(content: Any, signs: str) -> Any:
@@ -249,7 +273,7 @@ def _strided(content: Any, signs: str) -> Any:
     wide = numpy.empty((*content.shape[:-1], content.shape[-1] * 2), content.dtype)
     made = wide[..., ::2]
     made[...] = content
-    flips = tuple(slice(None, None, -1) if sign == "-" else slice(None) for sign in signs)
+    flips = _turned(signs)
     if "-" in signs:
         made[...] = content[flips]
         made = made[flips]

@@ -763,6 +763,68 @@ _TEXTS = {
         # %% c5
         print(scale is helper.scale, SEEN is helper.SEEN)
         """,
+    "files that are open in variables, edited and removed after their cells were replayed": """
+        # == first
+        # %% i
+        import csv
+        # %% c1
+        a = iter(open('data.txt'))
+        b = csv.reader(open('table.csv'))
+        # %% c2
+        next(b)
+        # == again
+        # %% i
+        # %% c1
+        # %% c2
+        # write data.txt
+        7
+        # %% c3
+        import os
+        os.replace('data.txt', 'table.csv')
+        # %% c4
+        print(list(a), list(b))
+        """,
+    "a folder that may be there, made and looked into": """
+        # == first
+        # %% a
+        import os
+        os.makedirs('sub', exist_ok=True)
+        print(os.listdir('sub'))
+        !mkdir -p other; ls other
+        # %% b
+        open('sub/more.txt', 'w').write('1')
+        open('other/more.txt', 'w').write('1')
+        # == again
+        # %% a
+        """,
+    "names that a cell binds and unbinds, where an earlier one binds them": """
+        # == first
+        # %% a
+        try: 1 / 0
+        except Exception as e: b = str(e)
+        # %% b
+        c = 1; del c
+        # == again
+        # %% new
+        e, c = 5, 6
+        # %% a
+        # %% b
+        # == third
+        # %% new
+        # %% a
+        # %% b
+        # %% last
+        with open('out.txt', 'w') as f: f.write('1')
+        try: f.nothing
+        except Exception as f: pass
+        # == fourth
+        # %% new
+        f = 7
+        # %% last
+        with open('out.txt', 'w') as f: f.write('2')
+        try: f.nothing
+        except Exception as f: pass
+        """,
 }
 
 FOUND = {name: life(text) for name, text in _TEXTS.items()}

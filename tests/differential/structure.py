@@ -205,9 +205,13 @@ class Structure:
             f"{i}{low - start:+}" for i, (start, end) in enumerate(self._arrays) if low < end and start < high
         ]
         self._arrays.append((low, high))
+        # nobody steps along an axis of one element
+        strides = tuple(
+            0 if length == 1 else step for length, step in zip(value.shape, value.strides, strict=True)
+        )
         items = self.of(value.tolist()) if value.dtype == object else self._items(value)
         return (
-            f"{value.dtype.str} {value.shape} {value.strides} {value.flags.writeable} {items} "
+            f"{value.dtype.str} {value.shape} {strides} {value.flags.writeable} {items} "
             f"on {shared} {self._attributes(value)}"
         )
 
