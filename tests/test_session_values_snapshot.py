@@ -805,3 +805,16 @@ def test_nothing_of_an_array_keeps_its_strides():
             part.strides,
             part.flags.owndata,
         )
+
+
+def test_keeping_a_value_leaves_no_mark_on_its_class():
+    space = notebook(
+        """
+        class Point:
+            def __init__(self): self.x = 1
+        point = Point()
+        """
+    )
+    before = list(vars(space["Point"]))
+    assert again(space, "point")["point"].x == 1
+    assert list(vars(space["Point"])) == before

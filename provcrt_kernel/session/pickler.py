@@ -23,7 +23,7 @@ from .classes import reduce_class
 from .closed import closed, described
 from .fingerprint import fingerprint
 from .frames import copies_on_write
-from .homes import class_home, function_home, mro_of
+from .homes import class_home, dict_of, function_home, mro_of
 from .memory import IN_BAND, Places, reduce_alone, reduce_masked, reduce_with_attributes
 from .objects import constant_of, instance_dict, slots
 from .opaque import DRAWN, full_name, opaque_reason
@@ -31,6 +31,10 @@ from .refusals import Unstorable
 from .suspects import finalizes, suspect, suspect_class
 from .tables import owned_arrays, stray_attributes
 from .texts import text_of
+
+
+#: Where `copyreg` notes the names of a class's slots.
+_SLOT_NAMES = "__slotnames__"
 
 
 class Sink(Protocol):
@@ -126,6 +130,8 @@ class SessionPickler(cloudpickle.Pickler):  # type: ignore[misc]
         """Arrays that a block of this stream owns already."""
         self._indexed: set[int] = set()
         self._memories: dict[int, tensors.Memory] = {}
+        self._unmarked: list[type] = []
+        """Classes in which nobody has noted the names of their slots yet; to pickle an instance does."""
 
     @property
     def buffers(self) -> list[memoryview]:
@@ -136,6 +142,15 @@ class SessionPickler(cloudpickle.Pickler):  # type: ignore[misc]
     def own(self) -> list[int]:
         """Numbers of the buffers that loading copies, so that they may be given as they are."""
         return self._out.own
+
+    def dump(self, value: object) -> None:
+        """Write a value; the notebook's classes are as they were afterwards."""
+        try:
+            super().dump(value)
+        finally:
+            for kind in self._unmarked:
+                if _SLOT_NAMES in dict_of(kind):
+                    type.__delattr__(kind, _SLOT_NAMES)
 
     def reducer_override(self, value: Any) -> Any:
         """What pickle asks for each object that it has no fast path for."""
@@ -149,6 +164,8 @@ class SessionPickler(cloudpickle.Pickler):  # type: ignore[misc]
         """How values of a type are kept; decided once per type and stream."""
         if type in mro_of(kind):
             return SessionPickler._class
+        if _SLOT_NAMES not in dict_of(kind) and class_home(kind) == "notebook":
+            self._unmarked.append(kind)
         for base in mro_of(kind):
             special = _KINDS.get(full_name(base))
             if special is not None:

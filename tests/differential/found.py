@@ -825,6 +825,23 @@ _TEXTS = {
         try: f.nothing
         except Exception as f: pass
         """,
+    "NumPy's precision, after IPython's was another while a cell ran again": """
+        # == first
+        # %% i
+        import numpy as np
+        # %% c1
+        a = (n for n in range(3))
+        # %% c2
+        %precision 2
+        # == again
+        # %% i
+        # %% c1
+        # %% c2
+        # %% c3
+        np.set_printoptions(precision=3)
+        # %% c4
+        print(next(a), np.array([1 / 3]))
+        """,
 }
 
 FOUND = {name: life(text) for name, text in _TEXTS.items()}

@@ -259,10 +259,14 @@ def _write_formatters(value: Any) -> None:
 
 
 def _write_formatter_traits(formatter: Any, traits: Any) -> None:
+    numpy: Any = sys.modules.get("numpy")
+    precision = numpy.get_printoptions()["precision"] if numpy is not None else None
     for trait, wanted in zip(_FORMATTER_TRAITS, traits, strict=False):
         # Setting the precision sets the format as well, so the format comes last.
         if wanted is not None and getattr(formatter, trait, None) != wanted:
             setattr(formatter, trait, wanted)
+    if numpy is not None and numpy.get_printoptions()["precision"] != precision:
+        numpy.set_printoptions(precision=precision)  # IPython hands its own on; NumPy's has a slot
 
 
 def _write_printers(formatter: Any, now: _Printers, wanted: _Printers) -> None:
