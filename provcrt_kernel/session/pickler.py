@@ -32,7 +32,6 @@ from .suspects import finalizes, suspect, suspect_class
 from .tables import owned_arrays, stray_attributes
 from .texts import text_of
 
-
 #: Where `copyreg` notes the names of a class's slots.
 _SLOT_NAMES = "__slotnames__"
 
