@@ -381,7 +381,8 @@ class Observer:
         """The slot that stands for all effects which have no slot of their own: it changes with each pinned cell."""
         if not pinned:
             return {}
-        parts = (self._tools.slots.version(EFFECTS), running.source.key, *pinned)
+        # in whichever order they were come upon
+        parts = (self._tools.slots.version(EFFECTS), running.source.key, *sorted(pinned))
         reads = (f"{n}={v}" for n, v in sorted(running.versions.items()))
         return {EFFECTS: State(digest("\n".join((*parts, *reads)).encode()))}
 

@@ -32,8 +32,9 @@ _SLOTTED = frozenset(
     "sys.last_exc threading.excepthook warnings.filters warnings.showwarning os.environ matplotlib.rcParams "
     "matplotlib.pyplot.rcParams matplotlib.pyplot.draw_if_interactive".split()
 )
-#: What Python itself notes down in modules and classes: warnings shown, names of slots for `copyreg`.
-_BOOKKEEPING = frozenset({"__warningregistry__", "__slotnames__"})
+#: What Python itself notes down in modules and classes: warnings shown, names of slots for `copyreg`; and the built-ins, which
+#: all modules have alike and IPython puts in another order.
+_BOOKKEEPING = frozenset({"__warningregistry__", "__slotnames__", "__builtins__"})
 #: Longer lists are not looked through for modules.
 SHORT = 50
 
