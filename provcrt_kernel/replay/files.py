@@ -12,6 +12,7 @@ import contextlib
 import errno
 import functools
 import os
+import re
 import stat
 import sys
 import tempfile
@@ -40,6 +41,7 @@ _GRAIN_NS = 2_000_000_000
 _REMEMBER = 4 << 20
 #: How the names end that `importlib.metadata` looks for.
 _DISTRIBUTIONS = (b".dist-info", b".egg-info", b".egg")
+_CLEARS = re.compile(r"\brmtree\b|\brm\s+-\w*[rR]")
 _SYSTEM = ("/usr/", "/lib/", "/lib64/", "/lib32/", "/bin/", "/sbin/", "/nix/store/")
 
 
@@ -404,6 +406,11 @@ class Files:
                 return False
             path.chmod(output.mode)
         return True
+
+
+def clears_folders(record: Record) -> bool:
+    """Whether a cell removes folders with all that is in them: run again, it would take what later cells put there."""
+    return _CLEARS.search(record.text) is not None
 
 
 def unrepeatable(

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from provcrt_kernel.replay.files import Files, unrepeatable
+from provcrt_kernel.replay.files import Files, clears_folders, unrepeatable
 from provcrt_kernel.replay.record import NUMBERED, FileOutput, Record, decode, movable
 from provcrt_kernel.session import environ, machine
 from provcrt_kernel.session.places import here
@@ -191,6 +191,8 @@ def _must_run(record: Record) -> str | None:
     if record.pinned is None and not unkept:
         return None
     equal = record.pinned is None and not any(s.opaque for s in unkept)
+    if clears_folders(record):
+        return "it removes folders, and what it leaves cannot be stored"
     path = unrepeatable(record.inputs, record.outputs, undone=equal)
     if path is None:
         return None

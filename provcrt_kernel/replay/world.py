@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeGuard
 
-from provcrt_kernel.replay.files import Files
+from provcrt_kernel.replay.files import Files, clears_folders
 from provcrt_kernel.replay.history import History
 from provcrt_kernel.replay.record import FileInput, FileOutput, Record
 from provcrt_kernel.session import environ
@@ -55,6 +55,8 @@ class World:
         """Why an execution certainly cannot find its files as they were; None if `then` may succeed."""
         record = self._history[index].record
         assert record is not None
+        if clears_folders(record):
+            return "it removes folders with all that is in them"
         reason = self._files.differs(record)
         return reason if reason is None or not self.earlier(index) else None
 

@@ -655,6 +655,21 @@ _TEXTS = {
         for c in A, B, C, D: print([*vars(c)], c.__doc__, c.__hash__, getattr(c, '__abstractmethods__', 0), c.__annotations__)
         print(C.made().n() is C, D(1), A() == 1)
         """,
+    "a cell that clears a folder which later cells fill": """
+        # == first
+        # %% c1
+        import os, shutil, sys
+        shutil.rmtree('sub', ignore_errors=True)
+        os.makedirs('sub', exist_ok=True)
+        sys.marked = lambda: 1
+        # %% c2
+        open('sub/new.txt', 'w').write('3')
+        # == again
+        # %% c1
+        # %% c2
+        # %% c3
+        print(sys.marked(), os.listdir('sub'))
+        """,
     "looking at an object makes no attributes for it": """
         # == first
         # %% c1
