@@ -29,7 +29,7 @@ from provcrt_kernel.session.codes import LINES, SEEDS
 from provcrt_kernel.session.effects import first_used, hidden_effects, mentioned_in_modules
 from provcrt_kernel.session.holdings import Holdings
 from provcrt_kernel.session.insides import changed, watched
-from provcrt_kernel.session.modules import MODULE, top_level_names
+from provcrt_kernel.session.modules import MODULE, public_names, top_level_names
 from provcrt_kernel.session.observe import Change, identities, observe, variables
 from provcrt_kernel.session.seeded import seeded_first
 from provcrt_kernel.session.slots import ANY, Slots, State
@@ -241,7 +241,8 @@ class Observer:
         """A cell that did not raise bound names whatever they were: forget that; and which streams it seeded likewise."""
         tools = self._tools
         given = seeded_first(running.source, running.identities, tools.namespace, tools.modules.local())
-        for name in running.replaced.keys() & tools.namespace.keys():
+        starred = {n for module in running.source.stars for n in public_names(module)}
+        for name in {*running.replaced, *starred} & tools.namespace.keys():
             running.identities.pop(name, None)  # bound anew, even where the new object is the old one
         return given
 

@@ -303,6 +303,15 @@ def import_again(names: Mapping[str, str]) -> list[str]:
     return failed
 
 
+def public_names(module: str) -> list[str]:
+    """Names that ``from module import *`` binds, as the module is now; none if it is not loaded."""
+    held = getattr(sys.modules.get(module), "__dict__", {})
+    listed = held.get("__all__")
+    if isinstance(listed, list | tuple):
+        return [name for name in listed if isinstance(name, str)]
+    return [name for name in list(held) if not name.startswith("_")]
+
+
 def top_level_names(modules: Iterable[str]) -> set[str]:
     """Top-level packages of dotted names, the standard library's left out."""
     return {top for n in modules if (top := n.partition(".")[0]) not in sys.stdlib_module_names}

@@ -87,6 +87,7 @@ class Scan(ast.NodeVisitor):
 
     def __init__(self) -> None:
         self.imports: list[str] = []
+        self.stars: list[str] = []
         self.chains: set[str] = set()
         self.attributes: set[str] = set()
         self.assigned: set[str] = set()
@@ -105,6 +106,8 @@ class Scan(ast.NodeVisitor):
     def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
         if node.module and not node.level:
             self.imports.append(node.module)
+            if any(alias.name == "*" for alias in node.names):
+                self.stars.append(node.module)
             if node.module == "__main__":
                 self._names("imports __main__")
             self.attributes.update(alias.name for alias in node.names)

@@ -54,6 +54,8 @@ class Source:
         Why any name may be read, or None.
     imports
         Dotted names of the modules that its import statements name, in order.
+    stars
+        Those of them from which it imports all public names.
     chains
         Dotted attribute look-ups that start at a name, e.g. ``np.random.seed``.
     attributes
@@ -81,6 +83,7 @@ class Source:
     certain: frozenset[str] = frozenset()
     wildcard: str | None = None
     imports: tuple[str, ...] = ()
+    stars: tuple[str, ...] = ()
     chains: frozenset[str] = frozenset()
     attributes: frozenset[str] = frozenset()
     assigned: frozenset[str] = frozenset()
@@ -140,6 +143,7 @@ def read_source(text: str, transform: Callable[[str], str], flags: int = 0, cont
                 own |= other
             scan.magics |= inner.magics
             scan.imports += inner.imports
+            scan.stars += inner.stars
             scan.wildcard = scan.wildcard or inner.wildcard
             scan.lists |= inner.lists
     except (SyntaxError, ValueError, RecursionError):
@@ -159,6 +163,7 @@ def read_source(text: str, transform: Callable[[str], str], flags: int = 0, cont
         certain=frozenset(certain),
         wildcard=scan.wildcard,
         imports=tuple(dict.fromkeys(scan.imports)),
+        stars=tuple(scan.stars),
         chains=frozenset(scan.chains),
         attributes=frozenset(scan.attributes),
         assigned=frozenset(scan.assigned),

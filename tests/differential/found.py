@@ -670,6 +670,18 @@ _TEXTS = {
         # %% c3
         print(sys.marked(), os.listdir('sub'))
         """,
+    "names that a star binds, where another star has bound them": """
+        # == first
+        # %% c1
+        from helper import *
+        # %% c2
+        from helper import *  # once more
+        x = 1
+        # == without the other
+        # %% c2
+        # %% c3
+        print(LIMIT, scale(2), x)
+        """,
     "looking at an object makes no attributes for it": """
         # == first
         # %% c1
