@@ -1,16 +1,17 @@
 """What Python itself tells of a cell, through audit events (PEP 578): it classifies, it never proves completeness.
 
-===============  ===========================================================================================
-event            what is made of it
-===============  ===========================================================================================
-import           top-level names that were looked for: where each was found is an input, not what lay around it
-os.listdir       a directory that somebody other than the import system listed; for `importlib.metadata`, the names of
-                 installed distributions in it
-os.mkdir         a directory that may have been there already (``exist_ok=True``)
-open             a picture that Pillow writes: it asked whether the file is there, and nothing follows from the answer
-sys._getframe    a library looks at its caller's frame, so it may read any name, or those in the text it evaluates; `logging`, for
-                 the line
-===============  ===========================================================================================
+=================  ===========================================================================================
+event              what is made of it
+=================  ===========================================================================================
+import             top-level names that were looked for: where each was found is an input, not what lay around it
+os.listdir         a directory that somebody other than the import system listed; for `importlib.metadata`, the names of
+                   installed distributions in it
+os.mkdir           a directory that may have been there already (``exist_ok=True``)
+open               a picture that Pillow writes: it asked whether the file is there, and nothing follows from the answer
+pickle.find_class  a pickle names a class or function of the notebook: it reads that name
+sys._getframe      a library looks at its caller's frame, so it may read any name, or those in the text it evaluates; `logging`,
+                   for the line
+=================  ===========================================================================================
 """
 
 from __future__ import annotations
@@ -59,6 +60,7 @@ class Audit:
             "os.scandir": self._listing,
             "os.mkdir": self._mkdir,
             "open": self._open,
+            "pickle.find_class": self._find_class,
             "sys._getframe": self._frame,
         }
 
@@ -130,6 +132,11 @@ class Audit:
             # to resolve all of it would be to ask again
             self.pictures.add(os.path.join(os.path.realpath(folder or "."), name))
 
+    def _find_class(self, arguments: tuple[Any, ...]) -> None:
+        module, name = arguments
+        if module == "__main__":
+            self._read(frozenset({name.partition(".")[0]}))
+
     def _frame(self, arguments: tuple[Any, ...]) -> None:
         frame: Any = sys._getframe(2)
         module = frame.f_globals.get("__name__", "")
@@ -144,8 +151,11 @@ class Audit:
         names = named(frame)
         if names is None:
             self.frame_reader = "the notebook" if module == "__main__" else module
-        else:
-            self.names_read |= names
+        self._read(names)
+
+    def _read(self, names: frozenset[str] | None) -> None:
+        """Some names of the notebook are about to be read (None: any)."""
+        self.names_read |= names or frozenset()
         if self.on_frame_read is not None:
             self.on_frame_read(names)
 

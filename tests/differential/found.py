@@ -682,6 +682,33 @@ _TEXTS = {
         # %% c3
         print(LIMIT, scale(2), x)
         """,
+    "a pickle that names a class and a function of the notebook": """
+        # == first
+        # %% c1
+        import pickle
+        class A:
+            x = 1
+        def b(): return 1
+        # %% c2
+        pickle.dump([A(), b], open('out.pkl', 'wb'))
+        d = A()
+        # == they are not loaded
+        # %% c1
+        # %% c2
+        # %% c3
+        a = pickle.load(open('out.pkl', 'rb'))
+        print(a[0].x, a[1]())
+        # %% c4
+        print(len(pickle.dumps(d)))
+        # == the class is edited
+        # %% c1
+        import pickle
+        class A:
+            x = 2
+        def b(): return 1
+        # %% c2
+        # %% c3
+        """,
     "looking at an object makes no attributes for it": """
         # == first
         # %% c1
