@@ -157,9 +157,14 @@ def reach(slots: Slots, source: Source) -> frozenset[str]:
     return names - {ANY}
 
 
+#: What magics set besides IPython's own state.
+_USED_BY_MAGICS = {"precision": "numpy"}
+
+
 def packages_of(slots: Slots, names: Iterable[str], source: Source) -> frozenset[str]:
     """Top-level packages that a cell can call into."""
-    return slots.union(names, "packages") | frozenset(top_level_names(source.imports))
+    by_magics = {package for magic, package in _USED_BY_MAGICS.items() if magic in source.magics}
+    return slots.union(names, "packages") | top_level_names(source.imports) | by_magics
 
 
 def _system(path: str) -> bool:

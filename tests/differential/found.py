@@ -709,6 +709,19 @@ _TEXTS = {
         # %% c2
         # %% c3
         """,
+    "a magic that sets one of a library's options, after another was set": """
+        # == first
+        # %% c1
+        import numpy as np
+        np.seterr(divide='raise')
+        # == again
+        # %% c1
+        # %% c2
+        %precision 3
+        # %% c3
+        print(np.geterr())
+        np.pi
+        """,
     "looking at an object makes no attributes for it": """
         # == first
         # %% c1
