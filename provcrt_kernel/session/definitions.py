@@ -7,6 +7,7 @@ defined is its content: code without line numbers, defaults, closures; bases and
 from __future__ import annotations
 
 import abc
+import re
 import sys
 from types import (
     BuiltinFunctionType,
@@ -17,7 +18,7 @@ from types import (
     MemberDescriptorType,
     ModuleType,
 )
-from typing import Any, cast
+from typing import Any, ForwardRef, cast
 
 from .codes import ADDRESSES, CLOCK, SETTERS, facts
 from .homes import bases_of, class_home, dict_of, function_home, home_of, module_of, qualname_of
@@ -39,6 +40,7 @@ SKIPPED = frozenset(
 _ANY_NAME = (eval, exec, globals, locals, vars, dir, sys._getframe)
 """Functions that read any name of who calls them."""
 
+_NAME = re.compile(r"[^\W\d]\w*")
 _FUNCTIONS = (FunctionType, CellType, property, staticmethod, classmethod)
 
 # --- functions --------------------------------------------------------------------------------------------
@@ -62,7 +64,22 @@ def _function(walker: Walker, value: FunctionType) -> None:
         _scope(walker, value)
     walker.real((value.__defaults__, value.__kwdefaults__, value.__doc__, value.__module__))
     walker.real((value.__annotations__, value.__dict__))
+    _annotated(walker, value.__annotations__)
     walker.real(value.__closure__ or ())
+
+
+def _annotated(walker: Walker, annotations: object) -> None:
+    """Names in annotations that are texts: whoever asks for the types looks for them in the notebook."""
+    for text in annotations.values() if type(annotations) is dict else ():
+        if type(text) is str:
+            walker.refs.update(_NAME.findall(text))
+
+
+@handles(ForwardRef)
+def _forward(walker: Walker, value: ForwardRef) -> None:
+    if not walker.met(value):
+        walker.token(b"forward", value.__forward_arg__)
+        walker.refs.update(_NAME.findall(value.__forward_arg__))
 
 
 def code(walker: Walker, value: CodeType, *, in_notebook: bool) -> None:
@@ -234,6 +251,7 @@ def _class(walker: Walker, cls: type) -> None:
         names += [n for n in attributes if type(n) is str and n not in names and n not in SKIPPED]
     walker.token(b"k", *names)
     walker.real(attributes[name] for name in names)
+    _annotated(walker, attributes.get("__annotations__"))
     if "_abc_impl" in attributes:
         registry = cast(Any, abc)._get_dump(cls)[0]
         walker.token(b"k", *sorted(full_name(sub) for ref in registry if (sub := ref()) is not None))
