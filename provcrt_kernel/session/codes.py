@@ -11,6 +11,7 @@ import opcode
 import re
 import sys
 import weakref
+from collections.abc import Collection
 from dataclasses import dataclass
 from types import CodeType
 from typing import Any, cast
@@ -43,6 +44,22 @@ _BY_NAME = {
     frozenset({"stack"}): {"inspect"},
 }
 """The same where they are global names; as attributes (``model.eval()``, ``np.stack``) only beside these modules."""
+
+_INTO_MAIN = {
+    frozenset({"testmod", "run_docstring_examples"}): {"doctest"},
+    frozenset({"main", "TestProgram"}): {"unittest"},
+    frozenset({"run", "runeval"}): {"cProfile", "profile", "pdb"},
+}
+"""Functions that look for names in ``__main__`` by themselves, beside the modules that they are of."""
+
+
+def into_main(names: Collection[str], modules: Collection[str]) -> bool:
+    """Whether code that mentions `names`, and imports `modules`, may call what looks into ``__main__`` by itself."""
+    return any(
+        not functions.isdisjoint(names) and not (homes.isdisjoint(names) and homes.isdisjoint(modules))
+        for functions, homes in _INTO_MAIN.items()
+    )
+
 
 CLOCK = frozenset(
     (
@@ -168,7 +185,7 @@ def _describe(code: CodeType) -> CodeFacts:
 
 
 def _any_name(scope: set[str], attributes: set[str], imports: set[str]) -> bool:
-    if WILDCARD & (scope | attributes | imports):
+    if WILDCARD & (scope | attributes | imports) or into_main(scope | attributes, imports):
         return True
     return any(
         names & scope or (names & attributes and modules & (scope | imports))

@@ -133,6 +133,14 @@ class Scan(ast.NodeVisitor):
                 self.assigned.add(chain)
         self.generic_visit(node)
 
+    def visit_Compare(self, node: ast.Compare) -> None:
+        # ``__name__ == "__main__"`` is asked by scripts
+        self.generic_visit(node.left if chain_of(node.left) == "__name__" else node)
+
+    def visit_Constant(self, node: ast.Constant) -> None:
+        if isinstance(node.value, str) and "__main__" in node.value:
+            self._names("names __main__")
+
     def visit_Expr(self, node: ast.Expr) -> None:
         if isinstance(node.value, ast.Call) and (chain := chain_of(node.value.func)):
             self.effects.add(chain)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from IPython.core.displayhook import DisplayHook
 
+from provcrt_kernel.session.codes import into_main
 from provcrt_kernel.session.names import Reader
 from provcrt_kernel.session.scan import CODE_MAGICS, Scan
 from provcrt_kernel.store.digest import digest
@@ -148,6 +149,8 @@ def read_source(text: str, transform: Callable[[str], str], flags: int = 0, cont
             scan.lists |= inner.lists
     except (SyntaxError, ValueError, RecursionError):
         scan.wildcard = scan.wildcard or "does not compile"
+    if into_main(scan.attributes, scan.imports):
+        scan.wildcard = scan.wildcard or "a library looks into __main__"
     quiet = _quiet(python)
     tree = _opened(tree, transform)
     key = digest(f"{context}\0{flags}\0{quiet}\0{ast.dump(tree)}".encode())

@@ -722,6 +722,71 @@ _TEXTS = {
         print(np.geterr())
         np.pi
         """,
+    "types in annotations that are texts": """
+        # == first
+        # %% c1
+        import typing, dataclasses
+        class Other: x = 1
+        # %% c2
+        @dataclasses.dataclass
+        class Node:
+            x: 'Other'
+        def f(x: 'Other') -> typing.Optional['Node']: pass
+        # == they are not loaded
+        # %% c1
+        # %% c2
+        # %% c3
+        print(typing.get_type_hints(Node), typing.get_type_hints(f))
+        # == one is edited
+        # %% c1
+        import typing, dataclasses
+        class Other: x = 2
+        # %% c2
+        # %% c3
+        """,
+    "libraries that look into __main__ by themselves": """
+        # == first
+        # %% c1
+        import doctest, unittest, timeit, cProfile, sys, inspect, io, contextlib
+        def f():
+            \"""
+            >>> f()
+            1
+            \"""
+            return 1
+        def g(): return 2
+        class T(unittest.TestCase):
+            def test(self): self.assertEqual(g(), 2)
+        # == they are not loaded
+        # %% c1
+        # %% c2
+        doctest.testmod()
+        # %% c3
+        with contextlib.redirect_stderr(io.StringIO()): print(len(unittest.main(argv=['x'], exit=False).result.failures))
+        # %% c4
+        print(timeit.timeit('g()', setup='from __main__ import g', number=1) > 0)
+        # %% c5
+        with contextlib.redirect_stdout(io.StringIO()): cProfile.run('g()')
+        # %% c6
+        del T
+        # == what they test is edited
+        # %% c1
+        import doctest, unittest, timeit, cProfile, sys, inspect, io, contextlib
+        def f():
+            \"""
+            >>> f()
+            1
+            \"""
+            return 1
+        def g(): return 3
+        class T(unittest.TestCase):
+            def test(self): self.assertEqual(g(), 2)
+        # %% c2
+        # %% c3
+        # %% c4
+        # %% c5
+        # %% c6
+        """,
     "looking at an object makes no attributes for it": """
         # == first
         # %% c1
