@@ -199,13 +199,19 @@ class Files:
             return None  # it is overwritten whether it was there or not
         asked_names = access.listed_by_child or path in audit.listed or "*" in audit.listed
         if first is None:
-            # where it looks into a folder that it made, it does mind one with other files in it
-            tolerant = (access.tolerant or path in audit.tolerated) and not (
-                access.seen_empty and asked_names
-            )
             if not (access.stated or access.read):
                 return None
-            return FileInput(path, "absent", tolerant=tolerant and access.written, child=child)
+            tolerant = (access.tolerant or path in audit.tolerated) and access.written
+            # where it looks into a folder that it made, it does mind other files in it than its own
+            looked = tolerant and access.listed and asked_names
+            return FileInput(
+                path,
+                "absent",
+                listing=access.listing if looked else None,
+                without=access.listing_except if looked else (),
+                tolerant=tolerant,
+                child=child,
+            )
         if access.link is not None:
             return FileInput(path, "link", content=access.link, child=child)
         if first.kind == "dir":
@@ -312,9 +318,12 @@ class Files:
                 return None  # text that a library took for the name of a file, perhaps
             return f"{short(path)} cannot be looked at: {error.strerror}"
         if known.kind == "absent":
-            return None if known.tolerant and stat.S_ISDIR(status.st_mode) else f"{short(path)} is there now"
+            if not (known.tolerant and stat.S_ISDIR(status.st_mode)):
+                return f"{short(path)} is there now"
+            if known.listing is None:
+                return None
         kind = _kind(status.st_mode)
-        if kind != known.kind:
+        if known.kind not in (kind, "absent"):
             return f"{short(path)} is a {kind} now"
         if known.mode is not None and stat.S_IMODE(status.st_mode) != known.mode:
             return f"{short(path)} has other permissions"

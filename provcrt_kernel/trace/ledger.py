@@ -52,8 +52,6 @@ class Entry:
         `CHILD`, `KERNEL` or both, and above these a bit for each program: who touched it at all, and who asked for its names.
     readers, writers : int
         Likewise, who asked for its content, what the span itself had written included, and who changed it.
-    seen_empty : int
-        Likewise, who asked for the names in a directory that the span had made.
     seen_ns : int
         When it was first changed.
     keep : bytes
@@ -72,7 +70,7 @@ class Entry:
     excepted: tuple[bytes, ...] = ()
     problems: tuple[str, ...] = ()
     asked = 0
-    by = listed_by = readers = writers = seen_empty = 0
+    by = listed_by = readers = writers = 0
     seen_ns = 0
 
     def __init__(self, path: bytes, first: Look) -> None:
@@ -166,9 +164,6 @@ class Ledger:
         """Record that a directory's names were asked for; `names` are those of now."""
         entry = self.entry(path, seen, by)
         if entry is None:
-            return
-        if entry.changed and entry.first is None:
-            entry.seen_empty |= by
             return
         first, entry.listed_by = not entry.listed_by, entry.listed_by | by
         if not first:
@@ -330,8 +325,7 @@ def _access(entry: Entry, look: Callable[[bytes], Look], programs: Mapping[int, 
         asked=entry.asked,
         executed=entry.executed,
         listed=bool(entry.listed_by),
-        listed_by_child=bool((entry.listed_by | entry.seen_empty) & CHILD),
-        seen_empty=bool(entry.seen_empty),
+        listed_by_child=bool(entry.listed_by & CHILD),
         written=written,
         removed=removed,
         link=None if entry.link is None else os.fsdecode(entry.link),

@@ -95,8 +95,6 @@ class Access(msgspec.Struct, frozen=True, array_like=True, gc=False):
         Whose calls these were: those of child processes, of the kernel process, or both.
     listed_by_child : bool
         Its names were asked for by a child process, whatever the kernel process did with the same directory.
-    seen_empty : bool
-        The span made this directory, and asked for the names in it: others would have mattered.
     problems : tuple of str
         Why this access cannot be trusted to be complete.
     readers, writers : tuple of int
@@ -125,7 +123,6 @@ class Access(msgspec.Struct, frozen=True, array_like=True, gc=False):
     listed_by_child: bool = False
     readers: tuple[int, ...] = ()
     writers: tuple[int, ...] = ()
-    seen_empty: bool = False
 
 
 class Process(msgspec.Struct, frozen=True):
