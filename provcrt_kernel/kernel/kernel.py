@@ -28,7 +28,7 @@ from provcrt_kernel.kernel.live import Live
 from provcrt_kernel.kernel.magics import ProvcrtMagics
 from provcrt_kernel.kernel.nested import run_nested
 from provcrt_kernel.kernel.notices import Notices
-from provcrt_kernel.kernel.questions import DEBUGGER, complete, names_in, wanted_for_completion
+from provcrt_kernel.kernel.questions import DEBUGGER, complete, wanted_for_completion
 from provcrt_kernel.kernel.replaying import Replayer
 from provcrt_kernel.kernel.results import Results
 from provcrt_kernel.kernel.signals import uninterrupted
@@ -41,6 +41,7 @@ from provcrt_kernel.replay.lookup import Decision
 from provcrt_kernel.replay.rebuild import CannotRebuild
 from provcrt_kernel.replay.record import FORMAT, Record
 from provcrt_kernel.replay.stale import Ran
+from provcrt_kernel.session.expressions import names_in
 from provcrt_kernel.session.observe import identities
 from provcrt_kernel.session.source import Source, read_source
 from provcrt_kernel.store import Store

@@ -12,14 +12,8 @@ _LIGHT = 1 << 20
 #: Requests of the debugger that show or change values.
 DEBUGGER = frozenset({"evaluate", "variables", "inspectVariables", "richInspectVariables", "setVariable"})
 
-_NAME = re.compile(r"[^\W\d]\w*")
 _LAST_WORD = re.compile(r"(?<![\w.])[^\W\d]\w*\Z")
 _HOLDER = re.compile(r"([^\W\d]\w*)\s*[.\[(]")
-
-
-def names_in(text: str) -> list[str]:
-    """Whatever looks like a name in a text."""
-    return list(dict.fromkeys(_NAME.findall(text)))
 
 
 def wanted_for_completion(engine: Engine, code: str, before_cursor: str) -> list[str]:

@@ -9,13 +9,13 @@ from __future__ import annotations
 from typing import Any
 
 from provcrt_kernel.kernel.notices import Notices
-from provcrt_kernel.kernel.questions import names_in
 from provcrt_kernel.kernel.results import Results
 from provcrt_kernel.kernel.signals import uninterrupted
 from provcrt_kernel.kernel.standing import Standing
 from provcrt_kernel.replay.advance import CannotReplay
 from provcrt_kernel.replay.engine import Engine, Report
 from provcrt_kernel.replay.record import Record, Shown, renumbered
+from provcrt_kernel.session.expressions import names_in
 from provcrt_kernel.session.source import Source
 
 

@@ -60,9 +60,8 @@ class Advance:
                 self._unbind(name, gone)
                 self.slots.set(name, state, live=False, maker=index)
         if gone:
-            with (
-                self.rebuild.recompute.quiet()
-            ):  # what is said of a file that nobody closes is in the record, or never was
+            # what is said of a file that nobody closes is in the record, or never was
+            with self.rebuild.recompute.quiet():
                 gone.clear()
         failed_slots = self.ambience.restore(light)
         for name in light:

@@ -199,7 +199,12 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
     @property
     def passing(self) -> tuple[str, ...]:
         """What it used that it would find different later in the same session."""
-        return self.volatile if self.numbered is None else (*self.volatile, NUMBERED)
+        return passing(self.volatile, self.numbered)
+
+
+def passing(volatile: tuple[str, ...], numbered: str | None) -> tuple[str, ...]:
+    """What a cell used that it would find different later in the same session."""
+    return volatile if numbered is None else (*volatile, NUMBERED)
 
 
 def movable(record: Record) -> bool:

@@ -16,7 +16,7 @@ from provcrt_kernel.replay.files import unrepeatable
 from provcrt_kernel.replay.instruments import Instruments
 from provcrt_kernel.replay.observing import DESCRIPTOR, EFFECTS, TEXTS_READ
 from provcrt_kernel.replay.opened import left_open
-from provcrt_kernel.replay.record import NUMBERED, Record, Shown, encode
+from provcrt_kernel.replay.record import Record, Shown, encode, passing
 from provcrt_kernel.session import environ, machine
 from provcrt_kernel.session.fingerprint import fingerprint
 from provcrt_kernel.session.keep import keep
@@ -102,15 +102,15 @@ class Recording:
             raise Refused((inputs.problems + lost)[0])
         needed: set[str] = {m.kept for m in outcome.shown if m.kept}
         reads = self._reads(running, outcome, seen)
-        passing = seen.volatile if running.numbered is None else (*seen.volatile, NUMBERED)
-        must = bool(passing) or self._rootless(reads) is not None
+        fleeting = passing(seen.volatile, running.numbered)
+        must = bool(fleeting) or self._rootless(reads) is not None
         must |= unrepeatable(inputs.paths, outputs, undone=True) is not None
         kept = self._keep(seen.change, seen.seconds, needed, must=must)
-        if passing and seen.pinned:
-            raise Refused(f"it uses {passing[0]}, and {seen.pinned[0]}")
+        if fleeting and seen.pinned:
+            raise Refused(f"it uses {fleeting[0]}, and {seen.pinned[0]}")
         unkept = [n for n, s in kept.items() if s.kept is None]
-        if passing and unkept:
-            raise Refused(f"it uses {passing[0]}, and {unkept[0]} cannot be kept")
+        if fleeting and unkept:
+            raise Refused(f"it uses {fleeting[0]}, and {unkept[0]} cannot be kept")
         result = self._result(outcome, seen.change, needed)
         shown = tools.store.put(msgspec.msgpack.encode(outcome.shown)) if outcome.shown else None
         changed = {

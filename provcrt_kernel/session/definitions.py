@@ -7,7 +7,6 @@ defined is its content: code without line numbers, defaults, closures; bases and
 from __future__ import annotations
 
 import abc
-import re
 import sys
 from types import (
     BuiltinFunctionType,
@@ -21,6 +20,7 @@ from types import (
 from typing import Any, ForwardRef, cast
 
 from .codes import ADDRESSES, CLOCK, SETTERS, facts
+from .expressions import names_in
 from .homes import bases_of, class_home, dict_of, function_home, home_of, module_of, qualname_of
 from .opaque import full_name
 from .walk import Walker, handles
@@ -40,7 +40,6 @@ SKIPPED = frozenset(
 _ANY_NAME = (eval, exec, globals, locals, vars, dir, sys._getframe)
 """Functions that read any name of who calls them."""
 
-_NAME = re.compile(r"[^\W\d]\w*")
 _FUNCTIONS = (FunctionType, CellType, property, staticmethod, classmethod)
 
 # --- functions --------------------------------------------------------------------------------------------
@@ -72,14 +71,14 @@ def _annotated(walker: Walker, annotations: object) -> None:
     """Names in annotations that are texts: whoever asks for the types looks for them in the notebook."""
     for text in annotations.values() if type(annotations) is dict else ():
         if type(text) is str:
-            walker.refs.update(_NAME.findall(text))
+            walker.refs.update(names_in(text))
 
 
 @handles(ForwardRef)
 def _forward(walker: Walker, value: ForwardRef) -> None:
     if not walker.met(value):
         walker.token(b"forward", value.__forward_arg__)
-        walker.refs.update(_NAME.findall(value.__forward_arg__))
+        walker.refs.update(names_in(value.__forward_arg__))
 
 
 def code(walker: Walker, value: CodeType, *, in_notebook: bool) -> None:

@@ -21,6 +21,11 @@ _FORMULAS = {
 _DEPTH = 12
 
 
+def names_in(text: str) -> list[str]:
+    """Whatever looks like a name in a text."""
+    return list(dict.fromkeys(_NAME.findall(text)))
+
+
 def named(frame: types.FrameType) -> frozenset[str] | None:
     """Names that the text can mean for which `frame` looks at its callers; None if there is no such text."""
     step: types.FrameType | None = frame
@@ -33,7 +38,7 @@ def named(frame: types.FrameType) -> frozenset[str] | None:
         holder = _FORMULAS.get((module.partition(".")[0], function))
         if holder is not None:
             text = step.f_locals.get(holder)
-            return frozenset(_NAME.findall(text)) if isinstance(text, str) else None
+            return frozenset(names_in(text)) if isinstance(text, str) else None
         if module == "__main__":
             return None
         step = step.f_back
@@ -45,5 +50,4 @@ def _in_pandas(local: dict[str, object]) -> frozenset[str] | None:
     if not isinstance(text, str):
         return None
     # beside a table's columns only marked names are looked up
-    pattern = _MARKED if local.get("resolvers") else _NAME
-    return frozenset(pattern.findall(text))
+    return frozenset(_MARKED.findall(text) if local.get("resolvers") else names_in(text))
