@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import weakref
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from provcrt_kernel.provenance.packages import is_library
@@ -74,6 +75,8 @@ class Running:
         Which inputs and results there were, by their numbers, if it may list IPython's names for them.
     lineage
         Prefix of the lineage versions that this execution makes.
+    before
+        What names that it binds whatever they were stood for, where content does not tell; nothing is kept alive.
     descriptors
         Those that were open, of a cell that may open some by number.
     """
@@ -96,8 +99,13 @@ class Running:
     ambient: Values
     environ: dict[str, str]
     threads: set[int | None]
+    before: dict[str, weakref.ref[object]]
     descriptors: set[int] | None
     started: float = 0.0
+
+    def unbound(self, namespace: Mapping[str, object]) -> set[str]:
+        """Names of `before` that still stand for what they stood for: a cell that raised did so before it bound them."""
+        return {n for n, found in self.before.items() if n in namespace and found() is namespace[n]}
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,12 +8,14 @@ look    the span is drained: what changed, what it used that cannot be repeated,
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import re
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Iterable, Mapping
 from stat import S_ISREG
 
@@ -145,6 +147,7 @@ class Observer:
             ambient=values,
             environ=tools.environ.snapshot(),
             threads={t.ident for t in threading.enumerate()},
+            before=self._uncertain(source.certain - names),
             descriptors=_descriptors() if entropy.opens_descriptors(source) else None,
         )
         tools.audit.clear()
@@ -155,6 +158,16 @@ class Observer:
         tools.tracer.begin(cell or "cell")
         running.started = time.perf_counter()
         return running
+
+    def _uncertain(self, names: Iterable[str]) -> dict[str, weakref.ref[object]]:
+        """What live names stand for, where looking at it again tells only that it may have changed."""
+        found: dict[str, weakref.ref[object]] = {}
+        for name in names:
+            slot = self._tools.slots.get(name)
+            if slot is not None and slot.live and slot.state.opaque is not None:
+                with contextlib.suppress(TypeError, KeyError):
+                    found[name] = weakref.ref(self._tools.namespace[name])
+        return found
 
     def look(self, running: Running, outcome: Outcome) -> Seen:
         """The cell has run: drain its span, and see what became of everything that it could reach."""
@@ -170,9 +183,10 @@ class Observer:
         everything = self._named(running, tools.audit.names_read) or everything
         given = self._set_anew(running) if outcome.error is None else frozenset()
         bound = identities(tools.namespace)
+        unbound = running.unbound(tools.namespace) if outcome.error is not None else ()
         arrived = tools.modules.arrivals()
         modules, changed_modules, held_there = self._modules(running, span, arrived)
-        change = self._variables(running, bound, everything, held_there, changed_modules)
+        change = self._variables(running, bound, everything, held_there, changed_modules, unbound)
         words = tools.slots.union(running.reached, "clock")
         clock = words | {c for s in change.states.values() for c in s.clock}
         clock |= entropy.CLOCK & mentioned_in_modules(source, tools.namespace, tools.modules.local())
@@ -282,6 +296,7 @@ class Observer:
         everything: str | None,
         held_there: Mapping[str, Holdings],
         changed_modules: Iterable[str],
+        unbound: Iterable[str],
     ) -> Change:
         """What became of the variables, those that belong to a module that the cell could reach among them."""
         slots = self._tools.slots
@@ -290,15 +305,20 @@ class Observer:
         replaced = {n for n, ids in values.items() if self._values.get(n) != ids}
         self._values |= values
         besides = slots.owned(held_there) | slots.named_by(replaced.union(changed_modules))
-        change = self._observe(running, bound, everything, besides)
+        change = self._observe(running, bound, everything, besides, unbound)
         change = self._belonging.owned(change, running, held_there)
         return self._numbered(change, running)
 
     def _observe(
-        self, running: Running, bound: dict[str, int], everything: str | None, besides: Iterable[str]
+        self,
+        running: Running,
+        bound: dict[str, int],
+        everything: str | None,
+        besides: Iterable[str],
+        unbound: Iterable[str],
     ) -> Change:
         tools, slots = self._tools, self._tools.slots
-        looked = {*running.reached, *running.source.binds, *slots.held(), *besides}
+        looked = {*running.reached, *running.source.binds.difference(unbound), *slots.held(), *besides}
         if everything or running.source.earlier or "run" in running.source.magics:
             looked |= variables(tools.namespace, tools.hidden)
 

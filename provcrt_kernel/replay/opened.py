@@ -1,6 +1,7 @@
-"""Files that a replayed cell left open are opened at once: by the time that somebody asks, they may be other files, or gone.
+"""What a replayed cell made from files and cannot be stored is made at once: later the files may be others, or gone.
 
-A file that is open is that file, whatever becomes of its name. So variables that hold one are made when their cell is replayed,
+A file that is open is that file, whatever becomes of its name; and a lock or an iterator stays what it is, though a file that its
+cell looked at is edited, after which the cell cannot be run again as it ran. So such values are made when their cell is replayed,
 by running it again, as long as that takes but a moment; else they wait as any other value that cannot be stored.
 """
 
@@ -15,12 +16,15 @@ from dataclasses import dataclass, field
 from provcrt_kernel.replay.rebuild import CannotRebuild, Rebuild
 from provcrt_kernel.replay.record import Record
 from provcrt_kernel.session.modules import MODULE
+from provcrt_kernel.session.opaque import DRAWN
 from provcrt_kernel.session.slots import Slots, ambient
 
 #: Slots of what is imported.
 _IMPORTED = ("~package:", MODULE)
-#: Seconds that opening files again may take.
+#: Seconds that opening files again may take: they are often moved on, and then nothing brings them back.
 _MOMENT = 0.25
+#: Seconds that making again may take what holds no file: few files are edited between a replay and the next cell that runs.
+_INSTANT = 0.1
 _DELETED = " (deleted)"
 
 
@@ -41,25 +45,39 @@ def _lasting(record: Record) -> list[str]:
 
 @dataclass(slots=True)
 class Opened:
-    """Opens again what replayed cells of one session left open."""
+    """Makes again what replayed cells of one session made from files, where it cannot be stored."""
 
     slots: Slots
     rebuild: Rebuild
-    #: Names and versions of variables that may hold an open file.
-    _holding: set[tuple[str, str]] = field(default_factory=set)
+    #: Names and versions of variables that were made from files → seconds that making them may take.
+    _made: dict[tuple[str, str], float] = field(default_factory=dict)
 
     def again(self, record: Record) -> None:
-        """A record was replayed: make live what may hold a file that its cell left open."""
+        """A record was replayed: make live what later, when its files are others, may be had no longer."""
         names = _lasting(record)
-        if not names or not (record.opened or any(read in self._holding for read in record.reads.items())):
+        limit = self._limit(record) if names else 0.0
+        if not limit:
             return
-        self._holding.update((n, record.writes[n].version) for n in names)
+        self._made.update(((n, record.writes[n].version), limit) for n in names)
         modules = self.rebuild.pinned or not self._at_hand(record)
         imports = self.rebuild.imported.seconds() if modules else 0.0
         plan = self.rebuild.plan(names, modules=modules)
-        if not plan.lost and imports + plan.seconds <= _MOMENT:
+        if not plan.lost and imports + plan.seconds <= limit:
             with contextlib.suppress(CannotRebuild):
                 self.rebuild.ready(names, (), modules=modules)
+
+    def _limit(self, record: Record) -> float:
+        """Seconds that it may take; 0 if there is no hurry."""
+        if record.opened:
+            return _MOMENT
+        earlier = max((self._made.get(read, 0.0) for read in record.reads.items()), default=0.0)
+        return max(earlier, _INSTANT if record.inputs and self._unstorable(record) else 0.0)
+
+    def _unstorable(self, record: Record) -> bool:
+        """Whether a cell made what cannot be stored: no figure, nor what is only cheaper to make than to store."""
+        unkept = (s for n, s in record.writes.items() if not ambient(n) and s.kept is None)
+        states = (s for s in unkept if s.opaque != DRAWN)
+        return any(s.opaque is not None or self.rebuild.pace.worth_keeping(s.size, 0.0) for s in states)
 
     def _at_hand(self, record: Record) -> bool:
         """Whether all packages and modules of others that a cell can call into have been imported."""

@@ -974,6 +974,45 @@ _TEXTS = {
         # %% c4
         print(next(a), np.array([1 / 3]))
         """,
+    "what cannot be stored, of cells that look at files, which are others after the cells were replayed": """
+        # == first
+        # %% i
+        import os, threading, numpy as np, helper
+        # %% c1
+        a, e = threading.local(), helper.SEEN
+        print(open('data.txt').read())
+        # %% c2
+        b = np.frombuffer(bytearray(8), dtype='i2')
+        print(sorted(os.listdir()))
+        # %% c3
+        a.x = 1
+        # == again
+        # %% i
+        # %% c1
+        # %% c2
+        # %% c3
+        # write data.txt
+        7
+        # write new.txt
+        1
+        # %% c4
+        print(a.x, b, e is helper.SEEN)
+        """,
+    "a file that is open in two variables, one of which a cell names that raises before it binds it": """
+        # == first
+        # %% c1
+        f = open('data.txt')
+        b = f
+        # %% c2
+        f = missing
+        # == again
+        # %% c1
+        # write data.txt
+        7
+        # %% c2
+        # %% c3
+        print(b is f, f.read())
+        """,
 }
 
 FOUND = {name: life(text) for name, text in _TEXTS.items()}
