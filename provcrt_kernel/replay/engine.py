@@ -46,6 +46,7 @@ from provcrt_kernel.session.ambience import Ambience
 from provcrt_kernel.session.audit import Audit
 from provcrt_kernel.session.collector import resting
 from provcrt_kernel.session.draws import Draws
+from provcrt_kernel.session.effects import replaced
 from provcrt_kernel.session.environ import EnvironReads
 from provcrt_kernel.session.importing import Imports
 from provcrt_kernel.session.machine import MachineReads
@@ -292,9 +293,8 @@ class Engine:
         # a class may be changed through what was made with it, and what was made with it changes with the class
         classes = {k for n in names if (slot := self.slots.get(n)) for k in slot.state.kin}
         names |= classes | set(self.slots.kin(names | classes))
-        if (
-            "sys.modules" in source.chains
-        ):  # what it takes out of there, functions that come back would import anew
+        # what it takes out of there, functions that come back would import anew; or they were another's in what it loads anew
+        if "sys.modules" in source.chains or "reload" in source.attributes:
             names |= set(self.slots.names())
         packages = packages_of(self.slots, names, source)
         simple = not (source.reads or source.imports or source.magics or source.wildcard)
@@ -305,6 +305,8 @@ class Engine:
             indices = self.rebuild.ready(
                 names, self.ambience.seen(source, packages, self._streams()), modules=not simple
             )
+            if (tops := replaced(source, self.namespace)) and (known := self.rebuild.known_by(tops)):
+                indices += self.rebuild.ready(known, (), modules=True)
         if self.recompute.changed:
             what = ", ".join(dict.fromkeys(self.recompute.changed))
             self.remarks.append(f"{what} came out different when recomputed; cells that use it run again")

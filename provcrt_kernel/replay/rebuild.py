@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import re
+import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import NoReturn
@@ -82,6 +83,11 @@ def _modules_changed(record: Record) -> set[str]:
     names = [n[len(MODULE) :] for n in record.writes if n.startswith(MODULE)]
     names += _CHANGED.findall(record.pinned or "")
     return {n.partition(".")[0] for n in names}
+
+
+def _names_in(state: State, tops: Set[str]) -> bool:
+    """Whether something in a value is known by a name in one of these top-level modules."""
+    return any(m.partition(".")[0] in tops for m in (*state.modules, *state.packages, state.owner or ""))
 
 
 def _key(name: str, state: State) -> tuple[tuple[str, ...], str]:
@@ -199,12 +205,23 @@ class Rebuild:
                 state.owned
                 or (slot.maker is not None and slot.maker < anew)
                 or (bool(changed) and state.size < _SMALL)  # what is of Python's own library is not noted
-                or not changed.isdisjoint(m.partition(".")[0] for m in (*state.modules, *state.packages))
+                or _names_in(state, changed)
                 or self._comes_of(name, state, changing)
             )
 
         deferred = self.slots.deferred(self.slots.names())
         return [n for n in deferred if (slot := self.slots.get(n)) and perishes(n, slot)]
+
+    def known_by(self, tops: Set[str]) -> list[str]:
+        """Deferred variables that come back by names in these top-level modules, or are their own state."""
+        # what is of Python's own library is not noted
+        short = not tops.isdisjoint(sys.stdlib_module_names)
+        return [
+            n
+            for n in self.slots.deferred(self.slots.names())
+            if (slot := self.slots.get(n)) is not None
+            and (_names_in(slot.state, tops) or (short and slot.state.size < _SMALL))
+        ]
 
     def spent(self, record: Record) -> str | None:
         """What a cell reads and takes the place of, and would need to run again, where only changing a module twice gives it."""

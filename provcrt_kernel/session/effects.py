@@ -14,10 +14,12 @@ from collections.abc import Iterable, Mapping
 
 from provcrt_kernel.provenance.packages import is_library
 from provcrt_kernel.session.codes import SETTERS
+from provcrt_kernel.session.homes import is_local
 from provcrt_kernel.session.insides import KEPT, SHORT, full_name, mentioned
 from provcrt_kernel.session.names import code_names
 from provcrt_kernel.session.objects import constant_of, has_dict
 from provcrt_kernel.session.source import Source
+from provcrt_kernel.session.walk import ATOMS
 
 #: Calls that change what they are called on, by the first word of their name.
 _VERBS = re.compile(
@@ -216,6 +218,26 @@ def _named(source: Source, namespace: Mapping[str, object]) -> list[object]:
         value = _led_to(chain, namespace)
         found += vars(value).values() if isinstance(value, type) else (value,)
     return found
+
+
+def replaced(source: Source, namespace: Mapping[str, object]) -> frozenset[str]:
+    """Top-level modules in which a cell sets, by its own text, something that values are known by: it names another then."""
+    found = set()
+    for chain in source.assigned:
+        path, _, name = chain.rpartition(".")
+        first = chain.partition(".")[0]
+        holders = [_led_to(path, namespace), sys.modules.get(path)] if path else []
+        if first in source.binds:  # by another name that the cell itself imports it by
+            holders += [sys.modules.get(imported) for imported in source.imports]
+        for holder in holders:
+            if isinstance(holder, types.ModuleType | type):
+                old = vars(holder).get(name)
+                local = isinstance(holder, types.ModuleType) and is_local(holder)
+                if callable(old) or isinstance(old, types.ModuleType) or (local and type(old) not in ATOMS):
+                    found.add(full_name(holder))
+        if isinstance(module := namespace.get(chain), types.ModuleType):  # by ``setattr``
+            found.add(module.__name__)
+    return frozenset(name.partition(".")[0] for name in found if name)
 
 
 #: Modules whose functions called as statements leave nothing behind in them.

@@ -256,10 +256,12 @@ class Slots:
         return slot.state.opaque is not None or (slot.state.kept is None and bool(slot.state.kin))
 
     def fresh(self, name: str) -> bool:
-        """Whether a live value is younger than everything its code refers to."""
+        """Whether a live value is younger than all its code refers to, or made with it: a co-variable is set in one piece."""
         slot = self._slots.get(name)
         if slot is None or not slot.live:
             return False
+        mates = self.group(name)
         return all(
-            (other := self._slots.get(r)) is None or other.bound <= slot.bound for r in slot.state.refs
+            r in mates or (other := self._slots.get(r)) is None or other.bound <= slot.bound
+            for r in slot.state.refs
         )

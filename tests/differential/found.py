@@ -1013,6 +1013,38 @@ _TEXTS = {
         # %% c3
         print(b is f, f.read())
         """,
+    "functions by names in a module that a later cell sets, or loads anew": """
+        # == first
+        # %% a
+        from helper import *
+        # == again
+        # %% i
+        import helper
+        # %% a
+        # %% b
+        helper.scale = lambda x: x - 1
+        # %% c
+        print(scale(3), scale is helper.scale)
+        # == third
+        # %% a
+        # %% b
+        import helper as f, importlib; importlib.reload(f)
+        # %% c
+        print(scale is f.scale, SEEN is f.SEEN)
+        """,
+    "a class and a function in one co-variable, which the class names as well": """
+        # == first
+        # %% a
+        def c(x=3): return x
+        # %% b
+        class f:
+            def slow(self): return [self.x, c]
+        f.get = c
+        # %% b
+        # %% b
+        # %% c
+        print(f.get is c)
+        """,
 }
 
 FOUND = {name: life(text) for name, text in _TEXTS.items()}
