@@ -100,10 +100,10 @@ def test_state_comes_back_from_any_ruin(texts: list[str], data: st.DataObject) -
         lost: dict[str, bool] = {}
         whole = rebuild.bring_back
 
-        def ruined(store: Any, manifest: str, namespace: Any) -> Any:
+        def ruined(store: Any, manifest: str, namespace: Any, former: Any) -> Any:
             if manifest not in lost:
                 lost[manifest] = data.draw(st.booleans())
-            return None if lost[manifest] else whole(store, manifest, namespace)
+            return None if lost[manifest] else whole(store, manifest, namespace, former)
 
         patch.setattr(rebuild, "bring_back", ruined)
         some = data.draw(st.lists(st.sampled_from(NAMES), max_size=2))

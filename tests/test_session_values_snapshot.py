@@ -13,8 +13,8 @@ import pandas as pd
 import pytest
 from values_notebook import elsewhere, notebook, run
 
-from provcrt_kernel.session.classes import register_live
 from provcrt_kernel.session.fingerprint import fingerprint
+from provcrt_kernel.session.kinship import enter
 from provcrt_kernel.session.snapshot import (
     Unloadable,
     Unstorable,
@@ -233,8 +233,8 @@ Inner = local()
 @pytest.fixture
 def classes():
     space = notebook(CLASSES)
-    for value in list(space.values()):
-        register_live(value, space)
+    for name, value in list(space.items()):
+        enter(name, value, space)
     return space
 
 
@@ -347,14 +347,14 @@ def test_isinstance_holds_between_slots_stored_apart(tmp_path):
     code = f"""
     import json, sys
     from provcrt_kernel.session.snapshot import load
-    from provcrt_kernel.session.classes import register_live
+    from provcrt_kernel.session.kinship import enter
     def bring(name): return load(open(sys.argv[1] + "/" + name, "rb").read(), [], globals())[name]
     value = bring("value")
     cls = bring("cls")
     other = bring("other")
     results = [isinstance(value, cls), type(value) is cls, isinstance(other, cls), cls.__mro__[1].__name__]
     exec(compile({CLASSES!r}, "<cell>", "exec"))
-    register_live(Square)
+    enter("Square", Square, globals())
     results.append(isinstance(bring("value"), Square))
     results.append(bring("value") == Square(4))
     print(json.dumps(results))
@@ -417,7 +417,7 @@ _DERIVED = {
 def test_a_class_stored_apart_from_its_base_shares_with_it_what_it_did(shared, order):
     space = notebook(*_DERIVED[shared], "d = D()")
     for name in ("B", "D"):
-        register_live(space[name], space)
+        enter(name, space[name], space)
     before = {name: fingerprint(space[name], space).digest for name in order}
     kept = {name: dump({name: space[name]}, space) for name in order}
     for name in order:

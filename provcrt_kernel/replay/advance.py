@@ -11,6 +11,7 @@ from provcrt_kernel.replay.history import Execution, History
 from provcrt_kernel.replay.rebuild import Rebuild
 from provcrt_kernel.replay.record import Record
 from provcrt_kernel.session.ambience import Ambience
+from provcrt_kernel.session.kinship import leave
 from provcrt_kernel.session.modules import Modules
 from provcrt_kernel.session.slots import Slots, State, ambient
 
@@ -44,11 +45,12 @@ class Advance:
             raise CannotReplay(f"{failed[0]} could not be put back")
         index = self.history.add(Execution.of_hit(record, cell, count))
         self.earlier.before(record.writes, record.deletes, record.in_place)
+        kept_live = self._still_live(record)
+        self._leave(record, kept_live)
         gone: list[object] = []
         for name in record.deletes:
             self._unbind(name, gone)
             self.slots.drop(name)
-        kept_live = self._still_live(record)
         light: dict[str, State] = {}
         for name, state in record.writes.items():
             if ambient(name):
@@ -79,6 +81,15 @@ class Advance:
             self.earlier.add(index, record.result)
         return index
 
+    def _leave(self, record: Record, kept_live: set[str]) -> None:
+        """Names that the cell bound anew, or deleted, are bound to their classes no longer."""
+        anew = {n for n in record.writes if not ambient(n)} - {*record.in_place}
+        self.slots.leave(anew & kept_live, parted=False)
+        gone = {*anew, *record.deletes} - kept_live
+        for name in gone:
+            leave(name, self.namespace)
+        self.slots.leave(gone, parted=True)
+
     def _unbind(self, name: str, gone: list[object]) -> None:
         """A variable has its live value no longer; what may say something when it goes is put aside."""
         value = self.namespace.pop(name, None)
@@ -103,6 +114,7 @@ class Advance:
             if slot is None or not slot.live or ambient(name) or state.opaque is not None or slot.state.owned:
                 continue
             unchanged = slot.state.version == state.version and slot.state.joint == state.joint
+            unchanged &= slot.parted == frozenset(state.former)
             if unchanged and self.slots.fresh(name) and self.slots.group(name) == (state.group or (name,)):
                 same.add(name)
         return {n for n in same if all(m in same for m in record.writes[n].group)}

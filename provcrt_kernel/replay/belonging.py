@@ -63,11 +63,11 @@ class Belonging:
 
     def _shared(self, change: Change, held_there: Mapping[str, Holdings]) -> dict[str, State]:
         """New states; and those of variables whose objects a module has come to hold, unchanged as they are."""
-        namespace, slots = self._tools.namespace, self._tools.slots
+        slots = self._tools.slots
         states = dict(change.states)
         holding = {module: there for module, there in held_there.items() if there}
         for name, seen in change.prints.items() if holding else ():
-            if isinstance(namespace[name], type) or not (seen.objects or seen.buffers or seen.guarded):
+            if not (seen.objects or seen.buffers or seen.guarded):
                 continue
             module = next((m for m, there in holding.items() if there.share(seen)), None)
             if module is None:

@@ -71,6 +71,8 @@ class Running:
         Versions of the names that it binds whatever they were before: inputs only of a cell that raised.
     shares
         The co-variable of each variable it can reach, with its joint version.
+    former
+        Those that are made of former classes, with the names of these.
     numbered
         Which inputs and results there were, by their numbers, if it may list IPython's names for them.
     lineage
@@ -93,6 +95,7 @@ class Running:
     versions: dict[str, str]
     ambient_versions: dict[str, str]
     shares: dict[str, tuple[tuple[str, ...], str]]
+    former: dict[str, tuple[str, ...]]
     identities: dict[str, int]
     watched: dict[str, tuple[object, Signature]]
     replaced: dict[str, str]

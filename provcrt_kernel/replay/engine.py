@@ -299,6 +299,7 @@ class Engine:
         packages = packages_of(self.slots, names, source)
         simple = not (source.reads or source.imports or source.magics or source.wildcard)
         simple &= not self.rebuild.pinned  # how a result is shown may be one of the effects
+        self.rebuild.part(reach(self.slots, source))
         with self.environ.unread():
             if self.rebuild.pending(names):
                 self._left = None
@@ -375,6 +376,7 @@ class Engine:
             )
         )
         self.earlier.before(writes, seen.change.deleted, seen.in_place)
+        self.slots.leave(seen.change.left, parted=True)
         for name in seen.change.deleted:
             self.slots.drop(name)
         for name, state in writes.items():
@@ -492,6 +494,7 @@ class Engine:
 
     def _take(self, change: Change) -> None:
         self.earlier.before(change.states, change.deleted, ())
+        self.slots.leave(change.left, parted=True)
         for name in change.deleted:
             self.slots.drop(name)
         for name, state in change.states.items():

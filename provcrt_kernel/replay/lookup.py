@@ -157,6 +157,10 @@ class Lookup:
         for name, made in record.kin.items():
             if slots.kin([name]) != made:
                 return f"variable {name} has other instances now"
+        former = slots.former(record.reads, record.classes)
+        for name in former.keys() | record.former.keys():
+            if former.get(name) != record.former.get(name):
+                return f"variable {name} is of another class than the name is bound to now"
         for name, version in record.environ.items():
             if name == environ.ALL:
                 if environ.names_version(self.environ) != version:

@@ -24,9 +24,8 @@ import msgspec
 from provcrt_kernel.replay.belonging import Belonging, others
 from provcrt_kernel.replay.cell import Left, Outcome, Running, Seen, packages_of, reach
 from provcrt_kernel.replay.instruments import Instruments
-from provcrt_kernel.session import entropy
+from provcrt_kernel.session import entropy, kinship
 from provcrt_kernel.session.ambient.ipython import keep_state
-from provcrt_kernel.session.classes import register_live
 from provcrt_kernel.session.codes import LINES, SEEDS
 from provcrt_kernel.session.effects import first_used, hidden_effects, mentioned_in_modules
 from provcrt_kernel.session.holdings import Holdings
@@ -141,6 +140,7 @@ class Observer:
             versions=versions,
             ambient_versions={n: slots.version(n) for n in values},
             shares={n: (slots.group(n), s.state.joint or "") for n in names if (s := slots.get(n))},
+            former=slots.former(names, slots.names()),
             identities=bound,
             watched=watched(source, tools.namespace, reached),
             replaced={n: slots.version(n) for n in source.certain - names},
@@ -181,8 +181,14 @@ class Observer:
         if everything is None and tools.audit.frame_reader:
             everything = f"{tools.audit.frame_reader} looks at its frame"
         everything = self._named(running, tools.audit.names_read) or everything
-        given = self._set_anew(running) if outcome.error is None else frozenset()
         bound = identities(tools.namespace)
+        # a class is another one only where it is another object
+        same_class = {
+            n
+            for n in source.certain
+            if isinstance(tools.namespace.get(n), type) and running.identities.get(n) == bound[n]
+        }
+        given = self._set_anew(running) if outcome.error is None else frozenset()
         unbound = running.unbound(tools.namespace) if outcome.error is not None else ()
         arrived = tools.modules.arrivals()
         modules, changed_modules, held_there = self._modules(running, span, arrived)
@@ -239,7 +245,9 @@ class Observer:
             everything=everything,
             volatile=tuple(dict.fromkeys(self._volatile(source, clock, span, arrived, unseeded, packages))),
             pinned=tuple(pinned),
-            in_place=tuple(n for n in change.states if running.identities.get(n) == id(tools.namespace[n])),
+            in_place=tuple(
+                n for n in change.states if n in same_class or running.identities.get(n) == bound[n]
+            ),
             left=Left(ambient_now, bound),
             environ=environ_now,
             problems=tuple(problems),
@@ -327,8 +335,10 @@ class Observer:
                 slots, tools.namespace, tools.hidden, running.identities, names, running.lineage, bound
             )
 
+        left = frozenset[str]()
         while True:
             change = compare(looked)
+            left |= change.left
             # a function that this cell made may have been called in it, and may have changed what it refers to
             more = {r for s in change.prints.values() for r in s.refs}
             if ANY in more:
@@ -340,9 +350,9 @@ class Observer:
             if not more:
                 break
             looked = set(slots.reach(looked | more)) - {ANY}
-        for name in change.states:
-            register_live(tools.namespace[name], tools.namespace)
-        return change
+        for name in change.states:  # what was changed in place has another digest
+            kinship.enter(name, tools.namespace[name], tools.namespace)
+        return dataclasses.replace(change, left=left)
 
     def _numbered(self, change: Change, running: Running) -> Change:
         """Numbers of open descriptors mean something in this process only, and who has one changes what others read by theirs."""

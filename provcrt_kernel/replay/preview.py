@@ -176,6 +176,7 @@ class _Preview:
     def _replay(self, cell: Asked, record: Record, count: int, because: str) -> None:
         index = self._history.add(Execution(count, cell.place, record, "replayed", "", 0.0, record.seconds))
         self._cells[index] = cell.id
+        self._slots.leave(record.writes.keys() - {*record.in_place}, parted=False)
         for name in record.deletes:
             self._slots.drop(name)
         for name, state in record.writes.items():
@@ -208,6 +209,7 @@ class _Preview:
         guessed = dict(former.writes) if former is not None else {}
         for name in cell.source.binds - guessed.keys():
             guessed[name] = State(f"of cell {count}")
+        self._slots.leave(guessed, parted=False)
         for name, state in guessed.items():
             self._slots.set(name, state, live=True, maker=None)
         outputs = former.outputs if former is not None else ()

@@ -11,7 +11,7 @@ import contextlib
 import re
 import sys
 import time
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Collection, Iterable, Mapping, Set
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import NoReturn
@@ -26,6 +26,7 @@ from provcrt_kernel.replay.world import Unlike
 from provcrt_kernel.session.ambience import Ambience
 from provcrt_kernel.session.collector import resting
 from provcrt_kernel.session.keep import bring_back
+from provcrt_kernel.session.kinship import enter
 from provcrt_kernel.session.modules import MODULE
 from provcrt_kernel.session.slots import Slot, Slots, State, ambient
 from provcrt_kernel.store import Store
@@ -163,7 +164,7 @@ class Rebuild:
             Something can be had in no way; all else is live.
         """
         self._recomputed = []
-        wanted = self.slots.deferred(n for n in names if not ambient(n))
+        wanted = self._with_classes(self.slots.deferred(n for n in names if not ambient(n)))
         if not wanted and not modules:
             self.settle()
             return []
@@ -184,6 +185,30 @@ class Rebuild:
         if problems:
             raise problems[0]
         return self._recomputed
+
+    def _with_classes(self, names: list[str]) -> list[str]:
+        """Deferred names, and those of classes that they are made of: a class comes before its instances, as a whole."""
+        found = dict.fromkeys(names)
+        pending = list(names)
+        while pending:
+            slot = self.slots.get(pending.pop())
+            assert slot is not None
+            more = [n for n in self.slots.deferred(slot.state.kin) if n not in found and n not in slot.former]
+            found |= dict.fromkeys(more)
+            pending += more
+        return list(found)
+
+    def part(self, names: Collection[str]) -> None:
+        """Have live values be made of former classes that are: those of `names` that can be told from what these are bound to."""
+        for name in self.slots.former(names, names):
+            slot = self.slots.get(name)
+            group = self.slots.group(name)
+            if slot is None or not slot.live or slot.former == slot.parted or slot.state.kept is None:
+                continue
+            if group == (slot.state.group or (name,)):
+                for member in group:
+                    self.namespace.pop(member, None)
+                    self.slots.defer(member)
 
     def settle(self) -> None:
         """Restore what any code may see."""
@@ -262,7 +287,8 @@ class Rebuild:
     def plan(self, names: Iterable[str], *, modules: bool) -> Plan[Value]:
         """What `ready` would do first, for variables; nothing is done."""
         wanted = [self._wanted(n) for n in self.slots.deferred(n for n in names if not ambient(n))]
-        wanted.sort(key=lambda v: (-1 if v.maker is None else v.maker, v.names))
+        classes = {k for v in wanted for n in v.names if (slot := self.slots.get(n)) for k in slot.state.kin}
+        wanted.sort(key=lambda v: (classes.isdisjoint(v.names), -1 if v.maker is None else v.maker, v.names))
         return make_plan(
             [v for v in wanted if (v.names, v.version) not in self._have],
             self._source,
@@ -395,12 +421,21 @@ class Rebuild:
         assert value.kept is not None
         started = time.perf_counter()
         with resting:
-            values = bring_back(self.store, value.kept, self.namespace)
+            values = bring_back(self.store, value.kept, self.namespace, self._former(value))
         if values is None or not values.keys() >= set(value.names):
             self._lost.add(value.kept)
             raise _Failed
         self.pace.loading.note(value.size, time.perf_counter() - started)
         self._have[value.names, value.version] = {n: values[n] for n in value.names}
+
+    def _former(self, value: Value) -> set[str]:
+        """Names that are bound to other classes by now than those that a value of the session is made of."""
+        slots = [
+            slot
+            for n in value.names
+            if (slot := self.slots.get(n)) and _key(n, slot.state)[1] == value.version
+        ]
+        return {k for slot in slots for k in slot.former}
 
     def _run_again(self, index: int) -> None:
         record, pinned = self._record(index), index in self.pins
@@ -501,6 +536,7 @@ class Rebuild:
             slot = self.slots.get(member)
             if slot is not None and not slot.live and slot.state.joint == deferred.state.joint:
                 self.namespace[member] = value
+                enter(member, value, self.namespace)
                 self.slots.load(member)
 
     def _restore_ambient(self, names: Iterable[str]) -> None:

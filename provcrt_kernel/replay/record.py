@@ -12,7 +12,7 @@ import msgspec
 
 from provcrt_kernel.session.slots import State
 
-FORMAT = 4
+FORMAT = 5
 
 
 class FileInput(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -122,6 +122,8 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
         joint version.
     kin
         Classes that the cell changed → the slots made of them then; one more would have changed too.
+    former
+        Slots that it read, or made something of, whose classes' names were bound to others by then → these names.
     environ
         Environment variables read: name → version; ``*``: which ones there were.
     machine
@@ -169,6 +171,7 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
     everything: str | None = None
     shares: dict[str, str] = {}
     kin: dict[str, tuple[str, ...]] = {}
+    former: dict[str, tuple[str, ...]] = {}
     environ: dict[str, str] = {}
     machine: dict[str, str] = {}
     inputs: tuple[FileInput, ...] = ()
@@ -195,6 +198,11 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
     opened: bool = False
     blobs: tuple[str, ...] = ()
     format: int = FORMAT
+
+    @property
+    def classes(self) -> set[str]:
+        """Variables for which it mattered whether they were bound to the classes that what it read was made of."""
+        return self.reads.keys() | {k for state in self.writes.values() for k in state.kin}
 
     @property
     def passing(self) -> tuple[str, ...]:

@@ -129,6 +129,7 @@ class Recording:
             everything=seen.everything,
             shares=self._shares(running, seen.change),
             kin={n: made for n in in_place if (made := tools.slots.kin([n]))},
+            former=self._former(running, reads, kept),
             environ=self._environ_reads(running, children=bool(seen.span.processes)),
             machine={fact: machine.version(fact) for fact in asked},
             inputs=inputs.paths,
@@ -234,6 +235,16 @@ class Recording:
             ):
                 shares[name] = ""
         return shares
+
+    def _former(
+        self, running: Running, reads: Mapping[str, str], kept: Mapping[str, State]
+    ) -> dict[str, tuple[str, ...]]:
+        """As `Record.former`."""
+        classes = reads.keys() | {k for state in kept.values() for k in state.kin}
+        former = {
+            n: tuple(k for k in names if k in classes) for n, names in running.former.items() if n in reads
+        }
+        return {n: names for n, names in former.items() if names}
 
     def _result(self, outcome: Outcome, change: Change, needed: set[str]) -> State | None:
         """The displayed result: the variable that it is, or a small value of its own; None if it cannot be had back.

@@ -1,9 +1,8 @@
 """One class object per definition: classes of the notebook keep their identity through storing and loading.
 
-A pickled class carries the digest of its definition. When it is loaded and a live class of the same digest is
-registered, that one is used, so that ``isinstance`` holds between slots that were stored apart, and between a
-class whose cell ran again and instances loaded later. A class that changed since no longer has its digest: it
-does not match.
+A pickled class carries the name that it was bound to and the digest of its definition (`kinship`). When it is loaded and a
+live class of both is known, that one is used, so that ``isinstance`` holds between slots that were stored apart. A class that
+changed since no longer has its digest: it does not match.
 """
 
 from __future__ import annotations
@@ -12,47 +11,23 @@ import abc
 import enum
 import sys
 import threading
-import weakref
 from collections import namedtuple
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Collection, Container, Iterator
 from types import FunctionType, GetSetDescriptorType, MemberDescriptorType
 from typing import Any, cast
 
 from cloudpickle.cloudpickle import _dynamic_class_reduce
 
 from .definitions import SKIPPED
-from .fingerprint import fingerprint
 from .homes import bases_of, class_home, dict_of, module_of, mro_of, qualname_of
+from .kinship import find, is_former, loaded, path_of, top
 from .refusals import Unstorable
 from .walk import ATOMS
 
-_live: weakref.WeakValueDictionary[str, type] = weakref.WeakValueDictionary()
 _loading = threading.local()
 
-
-def register_live(value: object, namespace: Mapping[str, object] | None = None) -> None:
-    """Make a class of the notebook the one that its digest stands for; the latest wins.
-
-    Parameters
-    ----------
-    value : object
-        A value that a cell bound; anything but a class of the notebook is passed over.
-    namespace : Mapping[str, object], optional
-        The notebook's globals; those of ``__main__`` by default.
-    """
-    if isinstance(value, type) and class_home(value) == "notebook":
-        scope = sys.modules["__main__"].__dict__ if namespace is None else namespace
-        digest = fingerprint(value, scope).digest
-        if digest is not None:
-            _live[digest] = value
-
-
-def find_live(digest: str, namespace: Mapping[str, object]) -> type | None:
-    """The registered class of this digest, if it still has it."""
-    found = _live.get(digest)
-    if found is not None and fingerprint(found, namespace).digest == digest:
-        return found
-    return None
+Known = tuple[str, str, bool]
+"""In a stream: a class's path and digest, and whether its name was bound to another one by then."""
 
 
 def reduce_class(cls: type, digest: str | None) -> Any:
@@ -77,10 +52,11 @@ def reduce_class(cls: type, digest: str | None) -> Any:
     """
     if _runs_code_when_made(cls):
         raise Unstorable.kind(f"class {qualname_of(cls)}, which runs code when it is made,")
+    identity = None if digest is None else (path_of(cls), digest, is_former(cls))
     if _is_named_tuple(cls):
         fields = cls._fields  # type: ignore[attr-defined]
         known = (cls.__name__, tuple(fields), cls.__new__.__defaults__, module_of(cls), qualname_of(cls))
-        made = (digest, make_named_tuple, known)
+        made = (identity, make_named_tuple, known)
         return make_class, made, (fill_named_tuple, _beyond_named_tuple(cls)), None, None, fill_class
     constructor, arguments, state, _, _, setter = _dynamic_class_reduce(cls)
     arguments = [*arguments[:-2], None, None]  # cloudpickle's own tracking of identities stays out of it
@@ -110,7 +86,7 @@ def reduce_class(cls: type, digest: str | None) -> Any:
     places = {name: place for place, name in enumerate(attributes)}
     own = dict(sorted(state[0].items(), key=lambda item: places.get(item[0], len(places))))
     state = (_borrowed(cls, own), *state[1:])
-    return make_class, (digest, constructor, tuple(arguments)), (setter, state), None, None, fill_class
+    return make_class, (identity, constructor, tuple(arguments)), (setter, state), None, None, fill_class
 
 
 def _in_body(cls: type, names: Container[str]) -> Iterator[str]:
@@ -227,14 +203,17 @@ def fill_named_tuple(cls: type, attributes: dict[str, Any]) -> None:
         cls.__new__.__annotations__ = attributes["__annotations__"]
 
 
-def make_class(digest: str | None, constructor: Any, arguments: tuple[Any, ...]) -> type:
-    """Called by a stream: the live class of `digest`, else a skeleton for `fill_class`."""
-    namespace = _scope()
-    live = find_live(digest, namespace) if digest is not None else None
-    if live is not None:
-        return live
+def make_class(identity: Known | None, constructor: Any, arguments: tuple[Any, ...]) -> type:
+    """Called by a stream: the live class that is meant, else a skeleton for `fill_class`."""
+    if identity is not None:
+        path, digest, former = identity
+        former |= top(path) in (getattr(_loading, "former", None) or ())
+        live = find(path, digest, _scope(), former=former)
+        if live is not None:
+            return live
+        identity = path, digest, former
     made: type = constructor(*arguments)
-    _unfinished()[id(made)] = (made, digest)
+    _unfinished()[id(made)] = (made, identity)
     return made
 
 
@@ -246,21 +225,24 @@ def fill_class(cls: type, state: Any) -> None:
     setter, attributes = state
     setter(cls, attributes)
     if made[1] is not None:
-        _live[made[1]] = cls
+        path, digest, former = made[1]
+        loaded(cls, path, digest, former=former)
 
 
 class loading_into:
-    """While a stream is read: its functions and classes belong to `namespace`."""
+    """While a stream is read: its functions and classes belong to `namespace`; classes of names in `former` are former ones."""
 
-    def __init__(self, namespace: dict[str, object]) -> None:
+    def __init__(self, namespace: dict[str, object], former: Collection[str] = ()) -> None:
         self.namespace = namespace
+        self.former = former
 
     def __enter__(self) -> None:
-        self._before = getattr(_loading, "namespace", None), getattr(_loading, "unfinished", None)
-        _loading.namespace, _loading.unfinished = self.namespace, {}
+        self._before = {name: getattr(_loading, name, None) for name in ("namespace", "unfinished", "former")}
+        _loading.namespace, _loading.unfinished, _loading.former = self.namespace, {}, self.former
 
     def __exit__(self, *_: object) -> None:
-        _loading.namespace, _loading.unfinished = self._before
+        for name, value in self._before.items():
+            setattr(_loading, name, value)
 
 
 def _scope() -> dict[str, object]:
@@ -268,8 +250,8 @@ def _scope() -> dict[str, object]:
     return sys.modules["__main__"].__dict__ if scope is None else scope
 
 
-def _unfinished() -> dict[int, tuple[type, str | None]]:
-    unfinished: dict[int, tuple[type, str | None]] | None = getattr(_loading, "unfinished", None)
+def _unfinished() -> dict[int, tuple[type, Known | None]]:
+    unfinished: dict[int, tuple[type, Known | None]] | None = getattr(_loading, "unfinished", None)
     if unfinished is None:
         unfinished = _loading.unfinished = {}
     return unfinished

@@ -45,8 +45,7 @@ class Holdings:
 def holdings(module: ModuleType, held: Iterable[tuple[type, Fingerprint]]) -> Holdings:
     """What a module holds, told by the types and fingerprints of its values.
 
-    Classes are left out: they come back by their text, as their instances need them. So is what only the collector sees behind a
-    value, such as a cache's results: a call gives them like any others.
+    What only the collector sees behind a value is left out, such as a cache's results: a call gives them like any others.
     """
     notebook = id(sys.modules["__main__"].__dict__)
     objects: set[int] = set()
@@ -54,7 +53,7 @@ def holdings(module: ModuleType, held: Iterable[tuple[type, Fingerprint]]) -> Ho
     guarded: list[Range] = []
     for kind, seen in held:
         readable = seen.digest is not None or issubclass(kind, _CONTAINERS)
-        if issubclass(kind, type) or not readable or notebook in seen.objects:
+        if not readable or notebook in seen.objects:
             continue
         objects |= seen.objects - seen.types
         buffers += seen.buffers

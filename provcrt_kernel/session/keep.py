@@ -6,7 +6,7 @@ A snapshot's pickle stream and its buffers are blobs of their own, so that an ar
 
 from __future__ import annotations
 
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Collection, Mapping, MutableMapping
 from dataclasses import dataclass
 
 import msgspec
@@ -55,9 +55,9 @@ def _put(store: Store, snapshot: Snapshot) -> Kept:
 
 
 def bring_back(
-    store: Store, manifest: str, namespace: MutableMapping[str, object]
+    store: Store, manifest: str, namespace: MutableMapping[str, object], former: Collection[str] = ()
 ) -> dict[str, object] | None:
-    """Load a co-variable's values; None if a blob is missing or damaged, or does not unpickle here."""
+    """Load a co-variable's values; None if a blob is missing or damaged, or does not unpickle here. For `former` see `load`."""
     data = store.get(manifest)
     if data is None:
         return None
@@ -67,7 +67,7 @@ def bring_back(
         buffers = [store.get(b) for b in parts.buffers]
         if stream is None or any(b is None for b in buffers):
             return None
-        return load(stream, [b for b in buffers if b is not None], dict_of(namespace))
+        return load(stream, [b for b in buffers if b is not None], dict_of(namespace), former)
     except Exception:
         return None
 

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+from provcrt_kernel.session import kinship
 from provcrt_kernel.session.fingerprint import Fingerprint, fingerprint_group, walked
 from provcrt_kernel.session.slots import Slots, State
 from provcrt_kernel.session.walk import Walker
@@ -54,11 +55,14 @@ class Change:
         Variables that are gone.
     prints
         Fingerprints behind `states`.
+    left
+        Variables that are bound to another value than before, or gone: to another class, if they were bound to one.
     """
 
     states: dict[str, State] = field(default_factory=dict)
     deleted: tuple[str, ...] = ()
     prints: dict[str, Fingerprint] = field(default_factory=dict)
+    left: frozenset[str] = frozenset()
 
 
 def observe(
@@ -88,6 +92,9 @@ def observe(
     changed = [n for n, identity in after.items() if before.get(n) != identity]
     rebound = {n for n in changed if _own(n, after[n], hidden)}
     deleted = _deleted(before, after, changed, hidden)
+    for name in deleted:
+        kinship.leave(name, namespace)
+    left = {n for n in rebound if kinship.enter(n, namespace[n], namespace)}.union(deleted)
     there = {n for n in reached if n in after and _own(n, after[n], hidden)}
     looked = there | rebound
     touched = frozenset(looked)
@@ -129,7 +136,7 @@ def observe(
                 states[member] = _state(
                     member, states[name].group, states[name].joint, prints[member], lineage, classes
                 )
-    return Change(states, deleted, prints)
+    return Change(states, deleted, prints, frozenset(left))
 
 
 def _deleted(
@@ -185,6 +192,8 @@ def _state(
     lineage: str,
     classes: Mapping[int, str],
 ) -> State:
+    kin, former = kinship.kin(seen)
+    kin |= {n for i in seen.types if (n := classes.get(i))}
     return State(
         version=seen.digest or f"{lineage}:{name}",
         group=group,
@@ -193,7 +202,8 @@ def _state(
         packages=tuple(sorted(seen.packages)),
         modules=tuple(sorted(seen.modules)),
         clock=tuple(sorted(seen.clock)),
-        kin=tuple(sorted(n for i in seen.types if (n := classes.get(i)) and n != name)),
+        kin=tuple(sorted(kin - {name} if name not in former else kin)),
+        former=tuple(sorted(former)),
         opaque=seen.opaque,
         size=seen.size,
     )

@@ -15,7 +15,7 @@ The table is the session as its reader believes it to be. A slot that is *live* 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 
 import msgspec
 
@@ -52,6 +52,8 @@ class State(msgspec.Struct, frozen=True, omit_defaults=True):
         Names, packages, local modules and entropy that code inside the value can reach.
     kin
         Names bound to the notebook classes that the value is made of: a change of the class is a change of it.
+    former
+        Those of them that were bound to another class by then.
     opaque
         Why the value has no content digest.
     """
@@ -66,6 +68,7 @@ class State(msgspec.Struct, frozen=True, omit_defaults=True):
     modules: tuple[str, ...] = ()
     clock: tuple[str, ...] = ()
     kin: tuple[str, ...] = ()
+    former: tuple[str, ...] = ()
     opaque: str | None = None
     size: int = 0
 
@@ -85,13 +88,16 @@ class Slot(msgspec.Struct):
     """A state in force: live or deferred, and which execution made it.
 
     `bound` orders the slots by when their value came to be, so that a live value older than a class or function that it refers
-    to is not taken for one made with it.
+    to is not taken for one made with it. `former` are the names of its `State.kin` that the reader believes to be bound to
+    another class by now; for those in `parted` that is so of the live value, too.
     """
 
     state: State
     live: bool
     maker: int | None = None
     bound: int = 0
+    former: frozenset[str] = frozenset()
+    parted: frozenset[str] = frozenset()
 
 
 def ambient(name: str) -> bool:
@@ -122,6 +128,7 @@ class Slots:
         self._held: set[str] = set()
         self._owned: set[str] = set()
         self._made_of_classes: set[str] = set()
+        self._of_former: set[str] = set()
         #: Told of each deferred slot whose value has come.
         self.on_load: Callable[[str], None] | None = None
 
@@ -129,7 +136,7 @@ class Slots:
         """Another table with the same slots."""
         other = Slots()
         for name, slot in self._slots.items():
-            other._put(name, Slot(slot.state, slot.live, slot.maker, slot.bound))
+            other._put(name, msgspec.structs.replace(slot))
         other._clock = self._clock
         return other
 
@@ -165,7 +172,30 @@ class Slots:
     def set(self, name: str, state: State, *, live: bool, maker: int | None) -> None:
         """A slot takes a new state."""
         self._clock += 1
-        self._put(name, Slot(state, live, maker, self._clock))
+        former = frozenset(state.former)
+        self._put(name, Slot(state, live, maker, self._clock, former, former))
+
+    def leave(self, names: Iterable[str], *, parted: bool) -> None:
+        """Names are bound to their classes no longer: what was made of these is made of former ones.
+
+        Parameters
+        ----------
+        parted
+            Whether that is so of live values, too; else it is what the reader believes, and nothing has been made anew yet.
+        """
+        gone = set(names)
+        for name in self.kin(gone):
+            slot = self._slots[name]
+            left = gone.intersection(slot.state.kin)
+            slot.former |= left
+            if parted or not slot.live:
+                slot.parted |= left
+            self._of_former.add(name)
+
+    def former(self, names: Collection[str], of: Collection[str]) -> dict[str, tuple[str, ...]]:
+        """Those of `names` that are made of former classes of the names in `of`, with these, sorted."""
+        found = {n: self._slots[n].former.intersection(of) for n in self._of_former if n in names}
+        return {n: tuple(sorted(classes)) for n, classes in found.items() if classes}
 
     def _put(self, name: str, slot: Slot) -> None:
         self._slots[name] = slot
@@ -174,14 +204,19 @@ class Slots:
         (self._held.add if slot.state.opaque == HELD else self._held.discard)(name)
         (self._owned.add if slot.state.owner else self._owned.discard)(name)
         (self._made_of_classes.add if slot.state.kin else self._made_of_classes.discard)(name)
+        (self._of_former.add if slot.former else self._of_former.discard)(name)
 
     def load(self, name: str) -> None:
         """A deferred slot's value has come to the namespace."""
         self._clock += 1
         slot = self._slots[name]
-        slot.live, slot.bound = True, self._clock
+        slot.live, slot.bound, slot.parted = True, self._clock, slot.former
         if self.on_load is not None:
             self.on_load(name)
+
+    def defer(self, name: str) -> None:
+        """A slot's value is in the namespace no longer."""
+        self._slots[name].live = False
 
     def drop(self, name: str) -> None:
         """The slot exists no longer."""
@@ -190,6 +225,7 @@ class Slots:
         self._held.discard(name)
         self._owned.discard(name)
         self._made_of_classes.discard(name)
+        self._of_former.discard(name)
 
     def group(self, name: str) -> tuple[str, ...]:
         """The co-variable that `name` belongs to, as far as its members still exist in it."""

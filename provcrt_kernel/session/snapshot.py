@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -84,7 +84,10 @@ def dump(values: Mapping[str, object], namespace: dict[str, object], *, limit: i
 
 
 def load(
-    stream: bytes, buffers: Sequence[bytes | memoryview], namespace: dict[str, object]
+    stream: bytes,
+    buffers: Sequence[bytes | memoryview],
+    namespace: dict[str, object],
+    former: Collection[str] = (),
 ) -> dict[str, object]:
     """Bring a snapshot's values back.
 
@@ -96,6 +99,8 @@ def load(
         In `dump`'s order; they are copied, never adopted.
     namespace : dict[str, object]
         The live globals: loaded functions read them. Nothing is bound in it.
+    former : collection of str, optional
+        Variables that are bound to other classes by now than those that the values are made of.
 
     Returns
     -------
@@ -111,7 +116,7 @@ def load(
     own = frozenset(header["own"])
     given = [data if at in own else bytearray(data) for at, data in enumerate(buffers)]
     try:
-        with loading_into(namespace):
+        with loading_into(namespace, former):
             values: dict[str, object] = SessionUnpickler(
                 io.BytesIO(memoryview(stream)[at:]), buffers=given
             ).load()

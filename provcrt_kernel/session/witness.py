@@ -6,8 +6,8 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from provcrt_kernel.session.classes import register_live
 from provcrt_kernel.session.fingerprint import fingerprint
+from provcrt_kernel.session.kinship import enter
 from provcrt_kernel.session.observe import joint_version
 
 
@@ -22,7 +22,7 @@ def versions(namespace: dict[str, Any], names: Iterable[str], groups: Iterable[t
     """
     there = [n for n in names if n in namespace]
     for name in there:
-        register_live(namespace[name], namespace)
+        enter(name, namespace[name], namespace)
     alone = {n: fingerprint(namespace[n], namespace).digest for n in there}
     whole = [tuple(g) for g in groups if all(n in namespace for n in g)]
     return json.dumps([alone, {",".join(g): joint_version(g, namespace, "x:") for g in whole}])

@@ -1013,6 +1013,7 @@ _TEXTS = {
         # %% c3
         print(b is f, f.read())
         """,
+<<<<<<< HEAD
     "functions by names in a module that a later cell sets, or loads anew": """
         # == first
         # %% a
@@ -1044,6 +1045,79 @@ _TEXTS = {
         # %% b
         # %% c
         print(f.get is c)
+=======
+    "a class defined again with the same text, and what was made of the first": """
+        # == first
+        # %% class
+        class P(list):
+            class Inner: pass
+            def get(self): return self.Inner()
+        # %% make
+        a = P(); b = [P, P]; c = a.get()
+        # %% ask
+        print(isinstance(a, P), b[0] is P, b[0] is type(a), isinstance(c, P.Inner))
+        # %% class
+        # %% ask again
+        print(isinstance(a, P), b[0] is P, b[0] is type(a), isinstance(c, P.Inner), 2)
+        # == again
+        # %% class
+        # %% make
+        # %% class
+        # %% ask again
+        # %% more
+        d = type(a)()
+        # %% and more
+        print(isinstance(d, P), type(d) is type(a), b[0] is type(d))
+        # == third
+        # %% class
+        # %% make
+        # %% ask
+        # %% class
+        # %% another
+        print(isinstance(a, P), b[0] is P, b[0] is type(a), isinstance(c, P.Inner), 3)
+        # %% make
+        # %% ask
+        # %% more
+        # %% and more
+        """,
+    "two classes of one text": """
+        # == first
+        # %% a
+        def make():
+            class L: pass
+            return L
+        # %% b
+        K1 = make()
+        # %% c
+        K2 = make()
+        # %% d
+        k = K1()
+        # == again
+        # %% a
+        # %% b
+        # %% c
+        # %% d
+        # %% ask
+        print(K1 is K2, type(k) is K1, type(k) is K2)
+        """,
+    "a class that a module holds is changed": """
+        # == first
+        # %% a
+        import helper
+        # %% b
+        class A: pass
+        # %% c
+        helper.SEEN.append(A)
+        # %% d
+        A.size = 1
+        # == again
+        # %% a
+        # %% b
+        # %% c
+        # %% d
+        # %% ask
+        print(helper.SEEN[0] is A, helper.SEEN[0].size)
+>>>>>>> 3ac5d87 (A class is known by its name and text: two definitions with one text are two classes)
         """,
 }
 
