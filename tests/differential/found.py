@@ -1013,7 +1013,6 @@ _TEXTS = {
         # %% c3
         print(b is f, f.read())
         """,
-<<<<<<< HEAD
     "functions by names in a module that a later cell sets, or loads anew": """
         # == first
         # %% a
@@ -1045,7 +1044,7 @@ _TEXTS = {
         # %% b
         # %% c
         print(f.get is c)
-=======
+        """,
     "a class defined again with the same text, and what was made of the first": """
         # == first
         # %% class
@@ -1117,7 +1116,6 @@ _TEXTS = {
         # %% d
         # %% ask
         print(helper.SEEN[0] is A, helper.SEEN[0].size)
->>>>>>> 3ac5d87 (A class is known by its name and text: two definitions with one text are two classes)
         """,
 }
 
