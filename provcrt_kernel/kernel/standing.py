@@ -26,6 +26,8 @@ class Standing:
         """A record stands for a cell with this text and number."""
         self._latest[record.id] = code, number
         here.replayed(lambda: self._places(record, code, number))
+        if code in self._shell.history_manager.input_hist_raw[:number]:
+            here.settle()  # functions that an earlier run of it made are live, and stand under the latest number
 
     def transformed(self, code: str) -> str:
         """A cell as IPython's history has it."""
