@@ -299,7 +299,7 @@ class Engine:
         packages = packages_of(self.slots, names, source)
         simple = not (source.reads or source.imports or source.magics or source.wildcard)
         simple &= not self.rebuild.pinned  # how a result is shown may be one of the effects
-        self.rebuild.part(reach(self.slots, source))
+        self.rebuild.former.part(reach(self.slots, source))
         with self.environ.unread():
             if self.rebuild.pending(names):
                 self._left = None

@@ -109,6 +109,11 @@ class History:
         record = None if index is None else self.executions[index].record
         return None if record is None else record.writes[name]
 
+    def anew_since(self, name: str, index: int) -> bool:
+        """Whether a name was bound after an execution, to an object that is another one even where it is equal."""
+        later = (e.record for e in self.executions[index + 1 :])
+        return any(r is not None and name in r.writes and name not in r.in_place for r in later)
+
     def rootless(self, reads: Mapping[str, str]) -> str | None:
         """One of the slots with these versions that nothing brings back once its live value is gone; None if there is none.
 

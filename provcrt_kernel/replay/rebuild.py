@@ -11,11 +11,12 @@ import contextlib
 import re
 import sys
 import time
-from collections.abc import Collection, Iterable, Mapping, Set
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import NoReturn
 
+from provcrt_kernel.replay.former import Former
 from provcrt_kernel.replay.history import History
 from provcrt_kernel.replay.imported import Imported
 from provcrt_kernel.replay.pace import Pace
@@ -116,8 +117,10 @@ class Rebuild:
     _impossible: dict[int, str] = field(default_factory=dict)
     _missed: dict[int, int] = field(default_factory=dict)
     imported: Imported = field(init=False)
+    former: Former = field(init=False)
 
     def __post_init__(self) -> None:
+        self.former = Former(self.store, self.slots, self.history, self.namespace)
         self.imported = Imported(self.slots, self.ambience, self.recompute)
 
     def pin(self, index: int) -> None:
@@ -164,7 +167,7 @@ class Rebuild:
             Something can be had in no way; all else is live.
         """
         self._recomputed = []
-        wanted = self._with_classes(self.slots.deferred(n for n in names if not ambient(n)))
+        wanted = self.former.with_classes(self.slots.deferred(n for n in names if not ambient(n)))
         if not wanted and not modules:
             self.settle()
             return []
@@ -185,30 +188,6 @@ class Rebuild:
         if problems:
             raise problems[0]
         return self._recomputed
-
-    def _with_classes(self, names: list[str]) -> list[str]:
-        """Deferred names, and those of classes that they are made of: a class comes before its instances, as a whole."""
-        found = dict.fromkeys(names)
-        pending = list(names)
-        while pending:
-            slot = self.slots.get(pending.pop())
-            assert slot is not None
-            more = [n for n in self.slots.deferred(slot.state.kin) if n not in found and n not in slot.former]
-            found |= dict.fromkeys(more)
-            pending += more
-        return list(found)
-
-    def part(self, names: Collection[str]) -> None:
-        """Have live values be made of former classes that are: those of `names` that can be told from what these are bound to."""
-        for name in self.slots.former(names, names):
-            slot = self.slots.get(name)
-            group = self.slots.group(name)
-            if slot is None or not slot.live or slot.former == slot.parted or slot.state.kept is None:
-                continue
-            if group == (slot.state.group or (name,)):
-                for member in group:
-                    self.namespace.pop(member, None)
-                    self.slots.defer(member)
 
     def settle(self) -> None:
         """Restore what any code may see."""
@@ -421,21 +400,14 @@ class Rebuild:
         assert value.kept is not None
         started = time.perf_counter()
         with resting:
-            values = bring_back(self.store, value.kept, self.namespace, self._former(value))
+            values = bring_back(
+                self.store, value.kept, self.namespace, self.former.of(value.names, value.version)
+            )
         if values is None or not values.keys() >= set(value.names):
             self._lost.add(value.kept)
             raise _Failed
         self.pace.loading.note(value.size, time.perf_counter() - started)
         self._have[value.names, value.version] = {n: values[n] for n in value.names}
-
-    def _former(self, value: Value) -> set[str]:
-        """Names that are bound to other classes by now than those that a value of the session is made of."""
-        slots = [
-            slot
-            for n in value.names
-            if (slot := self.slots.get(n)) and _key(n, slot.state)[1] == value.version
-        ]
-        return {k for slot in slots for k in slot.former}
 
     def _run_again(self, index: int) -> None:
         record, pinned = self._record(index), index in self.pins
@@ -444,7 +416,7 @@ class Rebuild:
             self._try(index, "it would run again and again")
         if pinned:
             self._inputs_live(record, index)
-        inputs = self._inputs(record, index)
+        inputs = self._inputs(record, index) | self.former.classes(record, index)
         try:
             made = self.recompute.again(index, inputs)
         except Unlike as reason:
@@ -500,16 +472,8 @@ class Rebuild:
             if slot is None or ambient(name) or slot.live or slot.state.version != version:
                 continue
             changes = any(member in record.writes for member in self.slots.group(name))
-            if not changes and not self._anew_since(name, index):
+            if not changes and not self.history.anew_since(name, index):
                 self._make_live(name)
-
-    def _anew_since(self, name: str, index: int) -> bool:
-        """Whether a name was bound after an execution, to an object that is another one even where it is equal."""
-        slot = self.slots.get(name)
-        if slot is None or slot.maker is None or slot.maker <= index:
-            return False
-        later = (self.history[i].record for i in range(index + 1, slot.maker + 1))
-        return any(r is not None and name in r.writes and name not in r.in_place for r in later)
 
     def _adopt(self, record: Record, made: Mapping[str, object], index: int) -> None:
         """Make live what a pinned cell made, where the session still has that version."""
@@ -520,7 +484,7 @@ class Rebuild:
                 and not ambient(name)
                 and not slot.live
                 and slot.state.version == state.version
-                and not self._anew_since(name, index)
+                and not self.history.anew_since(name, index)
             ):
                 self._make_live(name)
             elif slot is not None and slot.maker == index and isinstance(made.get(name), ModuleType):

@@ -192,6 +192,10 @@ class Slots:
                 slot.parted |= left
             self._of_former.add(name)
 
+    def part(self, name: str, cls: str) -> None:
+        """A live value is of a former class indeed: the name of that class has been bound to another object."""
+        self._slots[name].parted |= {cls}
+
     def former(self, names: Collection[str], of: Collection[str]) -> dict[str, tuple[str, ...]]:
         """Those of `names` that are made of former classes of the names in `of`, with these, sorted."""
         found = {n: self._slots[n].former.intersection(of) for n in self._of_former if n in names}

@@ -1079,6 +1079,24 @@ _TEXTS = {
         # %% more
         # %% and more
         """,
+    "what cannot be stored and is made of a class that was defined again": """
+        # == first
+        # %% class
+        import threading
+        class Net:
+            def __init__(self): self.lock = threading.Lock()
+        # %% make
+        net = Net()
+        # %% class
+        # %% ask
+        print(isinstance(net, Net))
+        # == again
+        # %% class
+        # %% make
+        # %% class
+        # %% ask again
+        print(isinstance(net, Net), 2)
+        """,
     "two classes of one text": """
         # == first
         # %% a
