@@ -472,8 +472,12 @@ class Rebuild:
             if slot is None or ambient(name) or slot.live or slot.state.version != version:
                 continue
             changes = any(member in record.writes for member in self.slots.group(name))
-            if not changes and not self.history.anew_since(name, index):
+            if not changes and not self.history.anew_since(name, index) and not self._handed_on(name, index):
                 self._make_live(name)
+
+    def _handed_on(self, name: str, index: int) -> bool:
+        """Whether another pinned cell is to run that changes the object, or hands it on: no cell gets what is live to change."""
+        return any(i > index and name in self._record(i).writes for i in self.pins)
 
     def _adopt(self, record: Record, made: Mapping[str, object], index: int) -> None:
         """Make live what a pinned cell made, where the session still has that version."""
@@ -485,6 +489,7 @@ class Rebuild:
                 and not slot.live
                 and slot.state.version == state.version
                 and not self.history.anew_since(name, index)
+                and not self._handed_on(name, index)
             ):
                 self._make_live(name)
             elif slot is not None and slot.maker == index and isinstance(made.get(name), ModuleType):

@@ -53,9 +53,11 @@ class Places:
     def moved(self, code: CodeType, source: str | None) -> tuple[CodeType, str | None]:
         """Code that is loaded, and the text of its cell, as they are in this session."""
         self.settle()
-        place = self._known.get(os.path.basename(code.co_filename))
-        if place is None:
-            return code, source
+        own = os.path.basename(code.co_filename)
+        place = self._known.get(own)
+        if place is None:  # a cell with this very text may have run
+            name = next((n for n in self.numbers() if os.path.basename(n) == own), code.co_filename)
+            return (code if name == code.co_filename else _renamed(code, name)), source
         if place.text is None:
             return _renamed(code, place.name), source
         found = _counterpart(code, source, place.text)

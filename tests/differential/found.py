@@ -1135,6 +1135,41 @@ _TEXTS = {
         # %% ask
         print(helper.SEEN[0] is A, helper.SEEN[0].size)
         """,
+    "a function that comes back with what is made of it, of a cell that ran": """
+        # == first
+        # %% a
+        import subprocess
+        f = subprocess.Popen(['cat'], stdin=-1, stdout=-1)
+        def b(x=0): raise ValueError(x)
+        # %% b
+        g = [b]
+        # %% c
+        f.communicate(); del f
+        # == again
+        # %% a
+        # %% b
+        # %% d
+        g[0](1)
+        # %% c
+        """,
+    "what one pinned cell makes and another hands to a module": """
+        # == first
+        # %% i
+        import warnings, linecache, helper
+        # %% a
+        with warnings.catch_warnings(record=True) as f: warnings.warn('w0')
+        # %% b
+        def d(): return eval('e')
+        # %% c
+        helper.SEEN.append(f)
+        # == again
+        # %% i
+        # %% a
+        # %% b
+        # %% c
+        # %% e
+        print(helper.SEEN[0] is f, helper.scale(2))
+        """,
 }
 
 FOUND = {name: life(text) for name, text in _TEXTS.items()}
