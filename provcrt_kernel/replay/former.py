@@ -1,0 +1,94 @@
+"""What a session has that is made of former classes: a class's cell ran again, what was made of the class before is still there.
+
+A replayed cell that defines a class makes no new object while the one before will do as well: nobody can tell. Who could, a
+cell that reaches the class and what was made of the one before, gets two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+
+from provcrt_kernel.replay.history import History
+from provcrt_kernel.replay.record import Record
+from provcrt_kernel.session.keep import bring_back
+from provcrt_kernel.session.kinship import leave
+from provcrt_kernel.session.slots import Slots
+from provcrt_kernel.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Former:
+    """The former classes of one session."""
+
+    store: Store
+    slots: Slots
+    history: History
+    namespace: dict[str, object]
+
+    def with_classes(self, names: list[str]) -> list[str]:
+        """Deferred names, and those of classes that they are made of: a class comes before its instances, as a whole."""
+        found = dict.fromkeys(names)
+        pending = list(names)
+        while pending:
+            slot = self.slots.get(pending.pop())
+            assert slot is not None
+            more = [n for n in self.slots.deferred(slot.state.kin) if n not in found and n not in slot.former]
+            found |= dict.fromkeys(more)
+            pending += more
+        return list(found)
+
+    def of(self, names: Iterable[str], version: str) -> set[str]:
+        """Names that are bound to other classes by now than those that a co-variable of the session is made of."""
+        slots = [slot for n in names if (slot := self.slots.get(n))]
+        return {k for slot in slots if version in (slot.state.joint, slot.state.version) for k in slot.former}
+
+    def part(self, names: Collection[str]) -> None:
+        """Defer live values of which `names`, which a cell reaches, tell that they are not of the classes they seem to be of."""
+        for name in self.slots.former(names, names):
+            slot = self.slots.get(name)
+            if slot is None or not slot.live or slot.former == slot.parted:
+                continue
+            if slot.state.kept is None or not self._defer(name):
+                for cls in slot.former - slot.parted:
+                    self._become_another(cls)
+
+    def classes(self, record: Record, index: int) -> dict[str, object]:
+        """The classes that an execution read, by name, where the names were bound to others since, as far as these can be had."""
+        found: dict[str, object] = {}
+        for name in record.reads:
+            if name in found or not self.slots.kin([name]) or not self.history.anew_since(name, index):
+                continue
+            state = self.history.state(name, record.reads[name], index)
+            if state is not None and state.kept is not None:
+                values = bring_back(self.store, state.kept, self.namespace, {name}) or {}
+                found |= {n: value for n, value in values.items() if n in record.reads}
+        return found
+
+    def _become_another(self, name: str) -> None:
+        """Defer a class, so that its name will be bound to another object, with what is of that one."""
+        slot = self.slots.get(name)
+        made = [n for n in self.slots.kin([name]) if (s := self.slots.get(n)) and s.live]
+        theirs = [n for n in made if (s := self.slots.get(n)) and name not in s.former]
+        if slot is None or not slot.live or slot.state.kept is None:
+            return
+        if any((s := self.slots.get(n)) is None or s.state.kept is None for n in theirs):
+            return
+        if not self._defer(name):
+            return
+        leave(name, self.namespace)
+        for other in made:
+            if other in theirs:
+                self._defer(other)
+            else:
+                self.slots.part(other, name)
+
+    def _defer(self, name: str) -> bool:
+        """Take a stored co-variable's values out of the namespace, if it is whole."""
+        slot, group = self.slots.get(name), self.slots.group(name)
+        if slot is None or group != (slot.state.group or (name,)):
+            return False
+        for member in group:
+            self.namespace.pop(member, None)
+            self.slots.defer(member)
+        return True
