@@ -1,14 +1,17 @@
 """Results that replayed cells displayed, until a cell asks for them: ``_``, ``Out``.
 
 A result that is a variable is that very object as long as there is one: what changes it in place changes the result. Where
-the name is bound anew, the result is the value that was kept for it, if nothing else holds that. What can be had in neither way
-is lost; a copy that nobody else knows would be a wrong result.
+the name is bound anew, the result is the value that was kept for it, or that its cell makes again, if nothing else holds that.
+What can be had in no way is lost; a copy that nobody else knows would be a wrong result.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Container, Iterable, Mapping
 
+from provcrt_kernel.replay.rebuild import CannotRebuild, Rebuild
+from provcrt_kernel.replay.record import Record
 from provcrt_kernel.session.keep import bring_back
 from provcrt_kernel.session.slots import Slots, State
 from provcrt_kernel.store import Store
@@ -23,15 +26,20 @@ class EarlierResults:
         The name under which a result is kept that was no variable.
     """
 
-    def __init__(self, store: Store, slots: Slots, namespace: dict[str, object], unbound: str) -> None:
+    def __init__(
+        self, store: Store, slots: Slots, rebuild: Rebuild, namespace: dict[str, object], unbound: str
+    ) -> None:
         self._store = store
         self._slots = slots
+        self._rebuild = rebuild
         self._namespace = namespace
         self._unbound = unbound
         # by variable, the results that it is: a cell costs what it touches, not what was displayed before
         self._variables: dict[str, list[int]] = {}
         # manifest, and name in it, of those that are no variable, or none any more
         self._kept: dict[int, tuple[str, str]] = {}
+        # name, state and maker of those that are no variable any more, and not kept
+        self._former: dict[tuple[str, str, int], tuple[State, list[int]]] = {}
         self._taken: dict[int, object] = {}
         slots.on_load = self._loaded
 
@@ -57,8 +65,33 @@ class EarlierResults:
         for name in (*deleted, *(n for n in writes if n not in in_place)):
             indices = self._variables.pop(name, ())
             slot = self._slots.get(name) if indices else None
-            if slot is not None and slot.state.kept is not None and slot.state.group in ((), (name,)):
+            if slot is None or slot.state.group not in ((), (name,)):
+                continue
+            if slot.state.kept is not None:
                 self._kept.update(dict.fromkeys(indices, (slot.state.kept, name)))
+            elif slot.maker is not None:
+                self._former[name, slot.state.version, slot.maker] = slot.state, list(indices)
+
+    def parted(self, record: Record) -> str | None:
+        """A result that a replay would part from its variable.
+
+        Either the cell changes the variable in place, and the result is there already; or it replaces what cannot be stored by
+        what it makes of it, which may go on using the very object: a copy would not do.
+        """
+        out: Mapping[int, object] = self._namespace.get("_oh", {})  # type: ignore[assignment]
+        there = {*map(id, self._taken.values()), *map(id, out.values())}
+        for name, version in record.reads.items():
+            slot, state = self._slots.get(name), record.writes.get(name)
+            if slot is None or (state is None and name not in record.deletes):
+                continue
+            shown = id(self._namespace.get(name)) in there if slot.live else name in self._variables
+            if state is not None and name in record.in_place:
+                parts = slot.live and state.version != version
+            else:
+                parts = not slot.state.owned and self._rebuild.unstorable(slot.state)
+            if shown and parts:
+                return name
+        return None
 
     def _loaded(self, name: str) -> None:
         """A variable is there, and may be changed or bound anew: hold on to it if it is a result."""
@@ -77,6 +110,10 @@ class EarlierResults:
                 values[manifest] = bring_back(self._store, manifest, self._namespace) or {}
             if name in values[manifest]:
                 found[index] = values[manifest][name]
+        for (name, _, maker), (state, indices) in self._former.items():
+            with contextlib.suppress(CannotRebuild):
+                found.update(dict.fromkeys(indices, self._rebuild.made_again(name, state, maker)))
         self._variables.clear()
         self._kept.clear()
+        self._former.clear()
         return found

@@ -128,6 +128,7 @@ class Engine:
         self.rebuild = Rebuild(
             store, self.slots, self.history, self.ambience, namespace, self.recompute, self.pace
         )
+        self.earlier = EarlierResults(store, self.slots, self.rebuild, namespace, RESULT)
         self.lookup = Lookup(
             store,
             self.slots,
@@ -135,6 +136,7 @@ class Engine:
             self._maker_count,
             self.history.rootless,
             spent=self.rebuild.spent,
+            parted=self.earlier.parted,
         )
         tools = Instruments(
             store,
@@ -156,7 +158,6 @@ class Engine:
         )
         self.observer = Observer(tools)
         self.recording = Recording(tools, self.history.rootless)
-        self.earlier = EarlierResults(store, self.slots, namespace, RESULT)
         self.opened = Opened(self.slots, self.rebuild)
         self.advance = Advance(
             namespace,
@@ -457,7 +458,8 @@ class Engine:
             A variable that was a result cannot be had.
         """
         self.ensure(self.earlier.variables())
-        return self.earlier.results()
+        with self.environ.unread():
+            return self.earlier.results()
 
     def _load_read(self, read: frozenset[str] | None) -> None:
         """A library is about to read names (None: any) in a frame of the notebook."""

@@ -42,6 +42,8 @@ class Lookup:
         What paths will be by the time that the cell is asked for, where they are something else now.
     spent
         Tells what a record changes in place that could not be had again without changing a module twice.
+    parted
+        Tells which result that was shown a replay would part from the variable that it is.
     """
 
     store: Store
@@ -52,6 +54,7 @@ class Lookup:
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
     left: Mapping[str, FileOutput] = field(default_factory=dict)
     spent: Callable[[Record], str | None] = lambda _: None
+    parted: Callable[[Record], str | None] = lambda _: None
 
     def decide(
         self,
@@ -114,6 +117,8 @@ class Lookup:
         """Why a record that holds cannot stand for its cell: what it left could never be had again."""
         if name := self.spent(record):
             return f"it changes {name}, which is not stored, and the cell that made it changes a module"
+        if name := self.parted(record):
+            return f"it changes {name}, which was shown as a result"
         unkept = next((n for n, s in record.writes.items() if s.kept is None and not ambient(n)), None)
         # a pinned cell is run again later, and needs its inputs then
         unstored = unkept or ("what it sets" if record.pinned else None)

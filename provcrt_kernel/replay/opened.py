@@ -16,7 +16,6 @@ from dataclasses import dataclass, field
 from provcrt_kernel.replay.rebuild import CannotRebuild, Rebuild
 from provcrt_kernel.replay.record import Record
 from provcrt_kernel.session.modules import MODULE
-from provcrt_kernel.session.opaque import DRAWN
 from provcrt_kernel.session.slots import Slots, ambient
 
 #: Slots of what is imported.
@@ -71,13 +70,8 @@ class Opened:
         if record.opened:
             return _MOMENT
         earlier = max((self._made.get(read, 0.0) for read in record.reads.items()), default=0.0)
-        return max(earlier, _INSTANT if record.inputs and self._unstorable(record) else 0.0)
-
-    def _unstorable(self, record: Record) -> bool:
-        """Whether a cell made what cannot be stored: no figure, nor what is only cheaper to make than to store."""
-        unkept = (s for n, s in record.writes.items() if not ambient(n) and s.kept is None)
-        states = (s for s in unkept if s.opaque != DRAWN)
-        return any(s.opaque is not None or self.rebuild.pace.worth_keeping(s.size, 0.0) for s in states)
+        made = (s for n, s in record.writes.items() if record.inputs and not ambient(n))
+        return max(earlier, _INSTANT if any(map(self.rebuild.unstorable, made)) else 0.0)
 
     def _at_hand(self, record: Record) -> bool:
         """Whether all packages and modules of others that a cell can call into have been imported."""

@@ -123,7 +123,7 @@ class _Preview:
             self._environ,
             self._left,
             self._rebuild.spent,
-            self._anew,
+            anew=self._anew,
         )
         self._cells: dict[int, str] = {}  # of replayed executions on paper
         self._recomputed: dict[str, str] = {}

@@ -29,6 +29,7 @@ from provcrt_kernel.session.collector import resting
 from provcrt_kernel.session.keep import bring_back
 from provcrt_kernel.session.kinship import enter
 from provcrt_kernel.session.modules import MODULE
+from provcrt_kernel.session.opaque import DRAWN
 from provcrt_kernel.session.slots import Slot, Slots, State, ambient
 from provcrt_kernel.store import Store
 
@@ -276,6 +277,67 @@ class Rebuild:
             self.pins if modules else (),
         )
 
+    def unstorable(self, state: State) -> bool:
+        """Whether a value cannot be stored; a figure, and what is only cheaper to make than to store, is another matter."""
+        if state.kept is not None or state.opaque == DRAWN:
+            return False
+        return state.opaque is not None or self.pace.worth_keeping(state.size, 0.0)
+
+    def made_again(self, name: str, state: State, maker: int) -> object:
+        """Make again what a variable was before it was bound anew; its cell had bound it to that alone, and to this state.
+
+        Raises
+        ------
+        CannotRebuild
+            It cannot be had, or it may be that something goes on using the very object.
+        """
+        if used := self._goes_on(name, state, maker):
+            raise CannotRebuild.lost(name, used)
+        value = self._value(name, state, maker + 1)
+        self.ready((), (), modules=True)
+        with self.recompute.quiet():
+            try:
+                while (value.names, value.version) not in self._have:
+                    plan = make_plan([value], self._source, self._seconds, self._needs)
+                    again = [step.again for step in plan.steps if step.again is not None]
+                    if plan.lost or any(self._pinned(index) for index in again):
+                        raise CannotRebuild.lost(name, "its cell cannot run once more")
+                    try:
+                        self._do(plan)
+                    except _Failed:
+                        continue
+                    break
+                made = self._have.get((value.names, value.version), {})
+                if name not in made:
+                    raise CannotRebuild.lost(name, "its cell did not make it again")
+                return made[name]
+            finally:
+                self._have.clear()
+                self._restore_ambient(())
+
+    def _goes_on(self, name: str, state: State, maker: int) -> str | None:
+        """Why what a variable was may be in use, or another one by now."""
+        later = [r for i in range(maker + 1, len(self.history)) if (r := self.history[i].record) is not None]
+        if state.owned:
+            if state.owner is None:
+                return "something outside of the notebook holds it"
+            return "its module was made anew" if any(_ANEW.search(r.text) for r in later) else None
+        versions, first, record = {state.version}, maker, self.history[maker].record
+        while record is not None and name in record.in_place and name in record.reads:
+            versions.add(record.reads[name])
+            earlier = self.history.maker(name, record.reads[name], first)
+            if earlier is None:
+                break
+            first, record = earlier, self.history[earlier].record
+        for index in range(first + 1, len(self.history)) if self.unstorable(state) else ():
+            record = self.history[index].record
+            if record is None or record.reads.get(name) not in versions:
+                continue
+            others = (s for n, s in record.writes.items() if n != name and not ambient(n))
+            if record.pinned or any(s.kept is None for s in others):
+                return "what was made of it may go on using it"
+        return None
+
     # -- what a plan is made of -----------------------------------------------------------------------------------------
 
     def _wanted(self, name: str) -> Value:
@@ -362,11 +424,7 @@ class Rebuild:
                 what = f"what cell {self.history.count(index)} set"
                 problems.append(CannotRebuild.lost(what, self._why_impossible(index)))
             with contextlib.suppress(_Failed):
-                for step in plan.steps:
-                    if step.again is not None:
-                        self._run_again(step.again)
-                    elif step.value is not None:
-                        self._load(step.value)
+                self._do(plan)
                 for name in self.slots.deferred(left[0]):
                     self._make_live(name)
                 before = left
@@ -377,6 +435,14 @@ class Rebuild:
             elif not slot.live:
                 problems.append(CannotRebuild.lost(name, self._why_lost(self._wanted(name))))
         return problems
+
+    def _do(self, plan: Plan[Value]) -> None:
+        """The steps of a plan, until one fails."""
+        for step in plan.steps:
+            if step.again is not None:
+                self._run_again(step.again)
+            elif step.value is not None:
+                self._load(step.value)
 
     def _why_lost(self, value: Value) -> str:
         if value.maker is not None:

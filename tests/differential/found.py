@@ -974,6 +974,79 @@ _TEXTS = {
         # %% c4
         print(next(a), np.array([1 / 3]))
         """,
+    "results that cannot be stored, whose names are bound anew": """
+        # == first
+        # %% i
+        import threading, helper
+        # %% c1
+        a, e = threading.local(), helper.SEEN
+        # %% c2
+        a
+        # %% c3
+        e
+        # %% c4
+        a = e = 1
+        # == again
+        # %% i
+        # %% c1
+        # %% c2
+        # %% c3
+        # %% c4
+        # %% c5
+        print(type(_3), _ is helper.SEEN, a, e)
+        """,
+    "a result that cannot be stored, and what is made of it under its name": """
+        # == first
+        # %% c1
+        a = (n for n in range(5))
+        # %% c2
+        a
+        # %% c3
+        a = map(str, a)
+        # == again
+        # %% c1
+        # %% c2
+        # %% c3
+        # %% c4
+        next(_)
+        # %% c5
+        print(list(a))
+        """,
+    "a result that is there, of a variable that a replayed cell would change": """
+        # == first
+        # %% c1
+        a = [3]
+        # %% c2
+        a
+        # %% c3
+        a.append(2)
+        # == again
+        # %% c1
+        # %% c2
+        # %% c2b
+        print(_)
+        # %% c3
+        # %% c4
+        print(_, _2, a)
+        """,
+    "a result that is moved on, and deleted": """
+        # == first
+        # %% c1
+        a = (n for n in range(5))
+        # %% c2
+        a
+        # %% c3
+        print(next(a))
+        # %% c4
+        del a
+        # == again
+        # %% c1
+        # %% c2
+        # %% c3
+        # %% c4
+        # %% c5
+        print(list(_))
+        """,
     "what cannot be stored, of cells that look at files, which are others after the cells were replayed": """
         # == first
         # %% i
