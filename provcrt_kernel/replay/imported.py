@@ -12,6 +12,7 @@ from provcrt_kernel.replay.recompute import Recompute
 from provcrt_kernel.replay.record import Record
 from provcrt_kernel.replay.world import Unlike
 from provcrt_kernel.session.ambience import Ambience
+from provcrt_kernel.session.ambient.ipython import note_sources
 from provcrt_kernel.session.collector import resting
 from provcrt_kernel.session.modules import MODULE, import_again
 from provcrt_kernel.session.slots import Slots
@@ -55,6 +56,7 @@ class Imported:
                 library = not folder or is_library(f"{folder}/")
                 with resting if library else self._as_imported(index):
                     import_again({name: folder})
+                    note_sources()
         # what the modules set when they are imported was set earlier, and later cells may have set something else
         after = self.ambience.capture() if missing else before
         for name in after:

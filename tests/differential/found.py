@@ -1170,6 +1170,35 @@ _TEXTS = {
         # %% ask again
         print(isinstance(net, Net), 2)
         """,
+    "autoreload of a module that a replayed cell has written again": """
+        # == first
+        # %% write
+        %%writefile mymod.py
+        X = 6
+        def f(y): return X * y
+        # %% autoreload
+        %load_ext autoreload
+        %autoreload 2
+        # %% import
+        import mymod
+        from mymod import f
+        # %% use
+        print(f(2), mymod.X)
+        # %% write again
+        %%writefile mymod.py
+        X = 7
+        def f(y): return X * y + 1
+        # %% use
+        # == again
+        # %% write
+        # %% autoreload
+        # %% import
+        # %% use
+        # %% write again
+        # %% use
+        # %% more
+        print(f(4), mymod.X)
+        """,
     "two classes of one text": """
         # == first
         # %% a

@@ -107,6 +107,14 @@ def _read_extensions() -> object | None:
     return {"loaded": loaded, "autoreload": state if any(state) else None}
 
 
+def note_sources() -> None:
+    """Have autoreload note the files that modules have come from since, as it does after each cell."""
+    shell = current_shell()
+    magics = None if shell is None else shell.magics_manager.registry.get("AutoreloadMagics")
+    if magics is not None:
+        magics.post_execute_hook()
+
+
 def _write_extensions(value: Any) -> None:
     shell = current_shell()
     loaded = set(shell.extension_manager.loaded)
