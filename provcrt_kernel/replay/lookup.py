@@ -116,7 +116,7 @@ class Lookup:
     def _would_lose(self, record: Record) -> str | None:
         """Why a record that holds cannot stand for its cell: what it left could never be had again."""
         if name := self.spent(record):
-            return f"it changes {name}, which is not stored, and the cell that made it changes a module"
+            return f"it changes {name}, which is not stored and cannot be made a second time"
         if name := self.parted(record):
             return f"it changes {name}, which was shown as a result"
         unkept = next((n for n, s in record.writes.items() if s.kept is None and not ambient(n)), None)

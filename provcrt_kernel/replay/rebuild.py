@@ -229,7 +229,10 @@ class Rebuild:
         ]
 
     def spent(self, record: Record) -> str | None:
-        """What a cell reads and takes the place of, and would need to run again, where only changing a module twice gives it."""
+        """What a cell reads and takes the place of, and would need to run again, where only changing a module twice gives it.
+
+        Or what it changes that is live, and that files which are others now could not give once more.
+        """
         if record.pinned is None and all(s.kept or ambient(n) for n, s in record.writes.items()):
             return None
         replaced = record.reads.keys() & {*record.writes, *record.deletes}
@@ -241,7 +244,19 @@ class Rebuild:
             for i in range(len(self.history))
             if i not in self.pins and self._pinned(i) and self._sets_module(i)
         }
-        return next((n for n, slot in needed if self._comes_of(n, slot.state, changed)), None)
+        live = [n for n, slot in needed if slot.live and (s := record.writes.get(n)) and s.kept is None]
+        lost = {i for i in range(len(self.history)) if self._lost_files(i)} if live else set()
+        return next(
+            (
+                n
+                for n, slot in needed
+                if self._comes_of(n, slot.state, changed | lost if n in live else changed)
+            ),
+            None,
+        )
+
+    def _lost_files(self, index: int) -> bool:
+        return self.history[index].record is not None and self.recompute.world.may_be(index) is not None
 
     def _sets_module(self, index: int) -> bool:
         return any(n.startswith(MODULE) for n in self._record(index).writes)

@@ -1272,6 +1272,20 @@ _TEXTS = {
         # %% e
         print(helper.SEEN[0] is f, helper.scale(2))
         """,
+    "an open file of which the text was edited, before a replayed cell that uses it": """
+        # == first
+        # %% c1
+        c = open('data.txt')
+        # %% c2
+        c
+        # == again
+        # %% c1
+        # write data.txt
+        7
+        # %% c2
+        # %% c3
+        print(c.read())
+        """,
 }
 
 FOUND = {name: life(text) for name, text in _TEXTS.items()}
