@@ -86,7 +86,15 @@ def reduce_class(cls: type, digest: str | None) -> Any:
     places = {name: place for place, name in enumerate(attributes)}
     own = dict(sorted(state[0].items(), key=lambda item: places.get(item[0], len(places))))
     state = (_borrowed(cls, own), *state[1:])
-    return make_class, (identity, constructor, tuple(arguments)), (setter, state), None, None, fill_class
+    order = tuple(attributes) if _hooked(cls) else ()
+    return (
+        make_class,
+        (identity, constructor, tuple(arguments)),
+        (setter, state, order),
+        None,
+        None,
+        fill_class,
+    )
 
 
 def _in_body(cls: type, names: Container[str]) -> Iterator[str]:
@@ -94,14 +102,18 @@ def _in_body(cls: type, names: Container[str]) -> Iterator[str]:
 
     What `type` adds itself comes after them, and what was set later after that. Nobody may look at the body but `type`.
     """
-    hooks = any("__init_subclass__" in dict_of(base) for base in mro_of(cls) if base is not object)
-    if type(cls) not in (type, abc.ABCMeta) or hooks:
+    if type(cls) not in (type, abc.ABCMeta) or _hooked(cls):
         return
     for name, item in dict_of(cls).items():
         if type(item) in (GetSetDescriptorType, MemberDescriptorType) or (name == "__doc__" and item is None):
             return
         if name in names:
             yield name
+
+
+def _hooked(cls: type) -> bool:
+    """Whether a base of a class may do something when a class is made of it, with what the body bound."""
+    return any("__init_subclass__" in dict_of(base) for base in mro_of(cls) if base is not object)
 
 
 class Borrowed:
@@ -222,11 +234,22 @@ def fill_class(cls: type, state: Any) -> None:
     made = _unfinished().pop(id(cls), None)
     if made is None:
         return
-    setter, attributes = state
+    setter, attributes, *order = state
     setter(cls, attributes)
+    if order:
+        _put_in_order(cls, order[0])
     if made[1] is not None:
         path, digest, former = made[1]
         loaded(cls, path, digest, former=former)
+
+
+def _put_in_order(cls: type, names: tuple[str, ...]) -> None:
+    """Have a class's attributes in an order, but for what `type` lets nobody set."""
+    for name in names:
+        item = dict_of(cls).get(name)
+        if type(item) is not GetSetDescriptorType and name in dict_of(cls):
+            type.__delattr__(cls, name)
+            type.__setattr__(cls, name, item)
 
 
 class loading_into:

@@ -1199,6 +1199,21 @@ _TEXTS = {
         # %% more
         print(f(4), mymod.X)
         """,
+    "a class whose base does something when one is derived from it": """
+        # == first
+        # %% a
+        import string
+        class Form(string.Template):
+            delimiter = '%'
+            def filled(self, **values): return self.substitute(values)
+        # %% b
+        s = Form('%a and $b')
+        # == again
+        # %% a
+        # %% b
+        # %% c
+        print(isinstance(s, Form), type(s) is Form, s.filled(a=1))
+        """,
     "two classes of one text": """
         # == first
         # %% a
