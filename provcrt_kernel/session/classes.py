@@ -240,14 +240,14 @@ def fill_class(cls: type, state: Any) -> None:
         _put_in_order(cls, order[0])
     if made[1] is not None:
         path, digest, former = made[1]
-        loaded(cls, path, digest, former=former)
+        loaded(cls, path, digest, _scope(), former=former)
 
 
 def _put_in_order(cls: type, names: tuple[str, ...]) -> None:
-    """Have a class's attributes in an order, but for what `type` lets nobody set."""
+    """Have a class's attributes in an order, but for what `type` sets itself."""
     for name in names:
-        item = dict_of(cls).get(name)
-        if type(item) is not GetSetDescriptorType and name in dict_of(cls):
+        if name in dict_of(cls) and type(type.__dict__.get(name)) is not GetSetDescriptorType:
+            item = dict_of(cls)[name]
             type.__delattr__(cls, name)
             type.__setattr__(cls, name, item)
 

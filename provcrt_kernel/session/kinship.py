@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Collection, Iterator, Mapping
+from typing import Any
 
 from .fingerprint import Fingerprint, fingerprint
 from .homes import class_home, dict_of, qualname_of
@@ -18,6 +19,7 @@ _current: weakref.WeakValueDictionary[str, type] = weakref.WeakValueDictionary()
 _former: weakref.WeakValueDictionary[tuple[str, str | None], type] = weakref.WeakValueDictionary()
 # paths of current classes by the variable that they begin with
 _under: dict[str, set[str]] = {}
+_kept_as: dict[int, tuple[weakref.ref[type], str | None, str]] = {}
 _by_digest: weakref.WeakValueDictionary[str, type] = weakref.WeakValueDictionary()
 
 
@@ -89,12 +91,14 @@ def find(path: str, digest: str, namespace: Mapping[str, object], *, former: boo
             nameless = None
         current = _current.get(path)
         found = [current, nameless, None if current is None else _former.get((path, digest))]
-    return next((c for c in found if c is not None and fingerprint(c, namespace).digest == digest), None)
+    return next((c for c in found if c is not None and digest in _digests(c, namespace)), None)
 
 
-def loaded(cls: type, path: str, digest: str, *, former: bool) -> None:
+def loaded(cls: type, path: str, digest: str, namespace: Mapping[str, object], *, former: bool) -> None:
     """A class has come from a stream."""
     _by_digest[digest] = cls
+    if (now := fingerprint(cls, namespace).digest) != digest:
+        _kept_as[id(cls)] = _reference(cls, _kept_as), now, digest
     if not path:
         return
     _note(path, cls)
@@ -117,10 +121,22 @@ def kin(seen: Fingerprint) -> tuple[set[str], set[str]]:
     return names, former
 
 
+def _digests(cls: type, namespace: Mapping[str, object]) -> tuple[str | None, ...]:
+    """The digest of a class, and the one that it was stored with, if it came back with another one and is as it came back."""
+    digest = fingerprint(cls, namespace).digest
+    known = _kept_as.get(id(cls))
+    return (digest,) if known is None or known[0]() is not cls or known[1] != digest else known[1:]
+
+
 def _note(path: str, cls: type) -> None:
-    key = id(cls)
     if not path_of(cls):
-        _paths[key] = (weakref.ref(cls, lambda _: _paths.pop(key, None)), path)
+        _paths[id(cls)] = _reference(cls, _paths), path
+
+
+def _reference(cls: type, table: dict[int, Any]) -> weakref.ref[type]:
+    """A reference to a class that takes it out of a table by identity when it goes."""
+    key = id(cls)
+    return weakref.ref(cls, lambda _: table.pop(key, None))
 
 
 def _become(path: str, cls: type) -> None:
