@@ -61,12 +61,19 @@ class Results:
         CannotRebuild
             A variable that was a result cannot be had.
         """
-        self._loaded |= engine.results()
+        given = engine.results()
+        self._loaded |= given.results
         namespace, hook = self._shell.user_ns, self._shell.displayhook
+        for old, new in given.parted:
+            self._become(old, new)
         for index, count in sorted(self._counts.items()):
             if index in self._loaded:
                 namespace["_oh"][count] = namespace[f"_{count}"] = self._loaded[index]
                 del self._counts[index]
+        out = dict(namespace["_oh"])
+        if all(type(count) is int for count in out) and list(out) != sorted(out):
+            namespace["_oh"].clear()  # what came late was displayed earlier
+            namespace["_oh"].update(sorted(out.items(), key=lambda item: item[0]))
         whole = not _WHOLE.isdisjoint(names)
         lost = {count for count in self._counts.values() if whole or f"_{count}" in names}
         for name, (index, value) in zip(_LATEST, reversed(self._latest), strict=False):
@@ -82,3 +89,23 @@ class Results:
         among = {index for index, _ in self._latest}
         self._loaded = {index: value for index, value in self._loaded.items() if index in among}
         return sorted(lost)
+
+    def _become(self, old: object, new: tuple[Any, ...]) -> None:
+        """What was displayed is another object by now; or none that could be had, then it is as one that was never loaded."""
+        namespace = self._shell.user_ns
+        for count in [n for n, value in namespace["_oh"].items() if value is old]:
+            if new:
+                namespace["_oh"][count] = namespace[f"_{count}"] = new[0]
+                continue
+            del namespace["_oh"][count]
+            namespace.pop(f"_{count}", None)
+            self._counts[-count] = count
+        same = [index for index, value in self._loaded.items() if value is old]
+        for index in same:
+            if new:
+                self._loaded[index] = new[0]
+            else:
+                del self._loaded[index]
+        latest = [(index, new if value and value[0] is old else value) for index, value in self._latest]
+        self._latest.clear()
+        self._latest.extend(latest)

@@ -47,6 +47,7 @@ class Advance:
         self.earlier.before(record.writes, record.deletes, record.in_place)
         kept_live = self._still_live(record)
         self._leave(record, kept_live)
+        self.earlier.part(n for n in record.in_place if n not in kept_live)
         gone: list[object] = []
         for name in record.deletes:
             self._unbind(name, gone)

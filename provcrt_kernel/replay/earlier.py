@@ -9,12 +9,21 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Container, Iterable, Mapping
+from dataclasses import dataclass
 
 from provcrt_kernel.replay.rebuild import CannotRebuild, Rebuild
 from provcrt_kernel.replay.record import Record
 from provcrt_kernel.session.keep import bring_back
 from provcrt_kernel.session.slots import Slots, State
 from provcrt_kernel.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """Results by index in the history; and for objects that were displayed what they are by now, or nothing if that is lost."""
+
+    results: Mapping[int, object]
+    parted: tuple[tuple[object, tuple[object, ...]], ...]
 
 
 class EarlierResults:
@@ -41,6 +50,8 @@ class EarlierResults:
         # name, state and maker of those that are no variable any more, and not kept
         self._former: dict[tuple[str, str, int], tuple[State, list[int]]] = {}
         self._taken: dict[int, object] = {}
+        # by a number below zero, objects that were displayed and that a replay has parted from the variables they are
+        self._parted: dict[int, object] = {}
         slots.on_load = self._loaded
 
     def add(self, index: int, state: State) -> None:
@@ -72,33 +83,46 @@ class EarlierResults:
             elif slot.maker is not None:
                 self._former[name, slot.state.version, slot.maker] = slot.state, list(indices)
 
-    def parted(self, record: Record) -> str | None:
+    def parts(self, record: Record) -> str | None:
         """A result that a replay would part from its variable.
 
-        Either the cell changes the variable in place, and the result is there already; or it replaces what cannot be stored by
-        what it makes of it, which may go on using the very object: a copy would not do.
+        The cell replaces what cannot be stored by what it makes of it, and that may go on using the very object.
         """
-        out: Mapping[int, object] = self._namespace.get("_oh", {})  # type: ignore[assignment]
-        there = {*map(id, self._taken.values()), *map(id, out.values())}
-        for name, version in record.reads.items():
+        for name in record.reads:
             slot, state = self._slots.get(name), record.writes.get(name)
             if slot is None or (state is None and name not in record.deletes):
                 continue
-            shown = id(self._namespace.get(name)) in there if slot.live else name in self._variables
             if state is not None and name in record.in_place:
-                parts = slot.live and state.version != version
-            else:
-                parts = not slot.state.owned and self._rebuild.unstorable(slot.state)
-            if shown and parts:
+                continue
+            shown = self._is_there(self._namespace.get(name)) if slot.live else name in self._variables
+            if shown and not slot.state.owned and self._rebuild.unstorable(slot.state):
                 return name
         return None
+
+    def part(self, names: Iterable[str]) -> None:
+        """Live variables are about to be deferred, changed in place: a result that one is becomes what it will be."""
+        for name in names:
+            value = self._namespace.get(name)
+            if name not in self._namespace or not self._is_there(value):
+                continue
+            indices = [index for index, taken in self._taken.items() if taken is value]
+            for index in indices:
+                del self._taken[index]
+            number = -1 - len(self._parted)
+            self._parted[number] = value
+            self._variables.setdefault(name, []).extend((*indices, number))
+
+    def _is_there(self, value: object) -> bool:
+        """Whether a value is a result that was displayed, or would be given."""
+        out: Mapping[int, object] = self._namespace.get("_oh", {})  # type: ignore[assignment]
+        return any(value is other for other in (*self._taken.values(), *out.values()))
 
     def _loaded(self, name: str) -> None:
         """A variable is there, and may be changed or bound anew: hold on to it if it is a result."""
         for index in self._variables.pop(name, ()):
             self._taken[index] = self._namespace[name]
 
-    def results(self) -> Mapping[int, object]:
+    def results(self) -> Given:
         """Those that can be had, each given once; variables as far as they are live."""
         for name in self.variables():
             if (slot := self._slots.get(name)) is not None and slot.live:  # made again, and not as it was
@@ -116,4 +140,8 @@ class EarlierResults:
         self._variables.clear()
         self._kept.clear()
         self._former.clear()
-        return found
+        parted, self._parted = self._parted, {}
+        others = [
+            (value, (found.pop(number),) if number in found else ()) for number, value in parted.items()
+        ]
+        return Given(found, tuple(others))

@@ -27,7 +27,7 @@ from provcrt_kernel.provenance.packages import read_index
 from provcrt_kernel.replay.advance import Advance
 from provcrt_kernel.replay.bytecode import forget_stale
 from provcrt_kernel.replay.cell import Left, Outcome, Running, Seen, packages_of, reach
-from provcrt_kernel.replay.earlier import EarlierResults
+from provcrt_kernel.replay.earlier import EarlierResults, Given
 from provcrt_kernel.replay.files import Files
 from provcrt_kernel.replay.history import Execution, History, left_by
 from provcrt_kernel.replay.instruments import Instruments
@@ -136,7 +136,7 @@ class Engine:
             self._maker_count,
             self.history.rootless,
             spent=self.rebuild.spent,
-            parted=self.earlier.parted,
+            parts=self.earlier.parts,
         )
         tools = Instruments(
             store,
@@ -449,8 +449,8 @@ class Engine:
         with self.environ.unread():
             return self.rebuild.plan(reached - {ANY}, modules=True)
 
-    def results(self) -> Mapping[int, object]:
-        """Results of replayed cells by index in the history, as far as they can be had; each is given once.
+    def results(self) -> Given:
+        """Results of replayed cells as far as they can be had; each is given once.
 
         Raises
         ------

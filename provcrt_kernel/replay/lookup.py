@@ -42,7 +42,7 @@ class Lookup:
         What paths will be by the time that the cell is asked for, where they are something else now.
     spent
         Tells what a record changes in place that could not be had again without changing a module twice.
-    parted
+    parts
         Tells which result that was shown a replay would part from the variable that it is.
     """
 
@@ -54,7 +54,7 @@ class Lookup:
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
     left: Mapping[str, FileOutput] = field(default_factory=dict)
     spent: Callable[[Record], str | None] = lambda _: None
-    parted: Callable[[Record], str | None] = lambda _: None
+    parts: Callable[[Record], str | None] = lambda _: None
 
     def decide(
         self,
@@ -117,7 +117,7 @@ class Lookup:
         """Why a record that holds cannot stand for its cell: what it left could never be had again."""
         if name := self.spent(record):
             return f"it changes {name}, which is not stored and cannot be made a second time"
-        if name := self.parted(record):
+        if name := self.parts(record):
             return f"it changes {name}, which was shown as a result"
         unkept = next((n for n, s in record.writes.items() if s.kept is None and not ambient(n)), None)
         # a pinned cell is run again later, and needs its inputs then

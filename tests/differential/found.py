@@ -1214,6 +1214,36 @@ _TEXTS = {
         # %% c
         print(isinstance(s, Form), type(s) is Form, s.filled(a=1))
         """,
+    "results that are there, of a variable that a replayed cell changes": """
+        # == first
+        # %% a
+        a = [3]
+        # %% b
+        a
+        # %% c
+        a.append(2)
+        # %% d
+        a.append(5); a
+        # %% ask
+        print(_, __, Out)
+        # == again
+        # %% a
+        # %% b
+        # %% c
+        # %% ask
+        # %% d
+        # %% ask
+        # == third
+        # %% a
+        # %% another
+        (a)
+        a
+        # %% c
+        # %% d
+        # %% new
+        a = 5
+        # %% ask
+        """,
     "two classes of one text": """
         # == first
         # %% a
