@@ -307,7 +307,9 @@ class Engine:
             indices = self.rebuild.ready(
                 names, self.ambience.seen(source, packages, self._streams()), modules=not simple
             )
-            if (tops := replaced(source, self.namespace)) and (known := self.rebuild.known_by(tops)):
+            if (tops := replaced(source, self.namespace)) and (
+                known := self.rebuild.perishable.known_by(tops)
+            ):
                 indices += self.rebuild.ready(known, (), modules=True)
         if self.recompute.changed:
             what = ", ".join(dict.fromkeys(self.recompute.changed))

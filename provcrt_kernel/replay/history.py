@@ -109,6 +109,17 @@ class History:
         record = None if index is None else self.executions[index].record
         return None if record is None else record.writes[name]
 
+    def record(self, index: int) -> Record:
+        """The record of an execution; only recorded ones make values."""
+        record = self.executions[index].record
+        assert record is not None
+        return record
+
+    def pinned(self, index: int) -> bool:
+        """Whether an execution has effects that only running it again brings back."""
+        record = self.executions[index].record
+        return record is not None and record.pinned is not None
+
     def anew_since(self, name: str, index: int) -> bool:
         """Whether a name was bound after an execution, to an object that is another one even where it is equal."""
         later = (e.record for e in self.executions[index + 1 :])

@@ -8,10 +8,8 @@ way is had.
 from __future__ import annotations
 
 import contextlib
-import re
-import sys
 import time
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import NoReturn
@@ -20,6 +18,7 @@ from provcrt_kernel.replay.former import Former
 from provcrt_kernel.replay.history import History
 from provcrt_kernel.replay.imported import Imported
 from provcrt_kernel.replay.pace import Pace
+from provcrt_kernel.replay.perishable import Perishable, renews_modules
 from provcrt_kernel.replay.plan import Plan, Source, make_plan
 from provcrt_kernel.replay.recompute import Recompute
 from provcrt_kernel.replay.record import Record
@@ -28,7 +27,6 @@ from provcrt_kernel.session.ambience import Ambience
 from provcrt_kernel.session.collector import resting
 from provcrt_kernel.session.keep import bring_back
 from provcrt_kernel.session.kinship import enter
-from provcrt_kernel.session.modules import MODULE
 from provcrt_kernel.session.opaque import DRAWN
 from provcrt_kernel.session.slots import Slot, Slots, State, ambient
 from provcrt_kernel.store import Store
@@ -37,12 +35,6 @@ from provcrt_kernel.store import Store
 _AGAIN = 0.005
 #: Times that an input which another step has used up is made again.
 _TRIES = 3
-#: By which a cell puts another module, or other functions, in the place of what values come back by the names of.
-_ANEW = re.compile(r"\bsys\.modules\b|\breload\b")
-#: Bytes below which a value may be little more than names of functions and classes.
-_SMALL = 1 << 16
-#: What a cell is pinned for that has changed a module.
-_CHANGED = re.compile(r"\bit (?:changed|removed) (?:module )?([\w.]+)")
 
 
 class CannotRebuild(Exception):
@@ -81,18 +73,6 @@ class Value:
     size: int = field(default=0, compare=False)
 
 
-def _modules_changed(record: Record) -> set[str]:
-    """Top-level names of modules in which a pinned cell has set something."""
-    names = [n[len(MODULE) :] for n in record.writes if n.startswith(MODULE)]
-    names += _CHANGED.findall(record.pinned or "")
-    return {n.partition(".")[0] for n in names}
-
-
-def _names_in(state: State, tops: Set[str]) -> bool:
-    """Whether something in a value is known by a name in one of these top-level modules."""
-    return any(m.partition(".")[0] in tops for m in (*state.modules, *state.packages, state.owner or ""))
-
-
 def _key(name: str, state: State) -> tuple[tuple[str, ...], str]:
     """A co-variable's names and version."""
     return state.group or (name,), state.joint or state.version
@@ -119,14 +99,20 @@ class Rebuild:
     _missed: dict[int, int] = field(default_factory=dict)
     imported: Imported = field(init=False)
     former: Former = field(init=False)
+    perishable: Perishable = field(init=False)
 
     def __post_init__(self) -> None:
         self.former = Former(self.store, self.slots, self.history, self.namespace)
+        self.perishable = Perishable(self.slots, self.history, self.recompute.world)
         self.imported = Imported(self.slots, self.ambience, self.recompute)
 
     def pin(self, index: int) -> None:
         """A replayed execution has effects that only running it again brings back; it does before the next miss."""
         self.pins.append(index)
+
+    def spent(self, record: Record) -> str | None:
+        """See `Perishable.spent`."""
+        return self.perishable.spent(record, self.pins)
 
     @property
     def pinned(self) -> bool:
@@ -180,7 +166,7 @@ class Rebuild:
             self.imported.bring()
         self._impossible.clear()
         self._missed.clear()
-        beside = self._before_pins() if modules and self.pins else []
+        beside = self.perishable.before(self.pins) if modules and self.pins else []
         try:
             problems = self._carry_out(wanted, beside, modules=modules) if wanted or self.pins else []
         finally:
@@ -193,91 +179,6 @@ class Rebuild:
     def settle(self) -> None:
         """Restore what any code may see."""
         self._restore_ambient(())
-
-    def _before_pins(self) -> list[str]:
-        """Deferred variables that cannot be had as they were once the pinned cells have run.
-
-        They are a module's own state; or come back by names in a module that is about to be changed, or made anew; or are made by
-        cells that are about to change a module, and not stored: to run these a second time for them would change it twice.
-        """
-        changing = {i for i in self.pins if self._sets_module(i)}
-        changed = {top for i in self.pins for top in _modules_changed(self._record(i))}
-        anew = max((i for i in self.pins if _ANEW.search(self._record(i).text)), default=-1)
-
-        def perishes(name: str, slot: Slot) -> bool:
-            state = slot.state
-            return (
-                state.owned
-                or (slot.maker is not None and slot.maker < anew)
-                or (bool(changed) and state.size < _SMALL)  # what is of Python's own library is not noted
-                or _names_in(state, changed)
-                or self._comes_of(name, state, changing)
-            )
-
-        deferred = self.slots.deferred(self.slots.names())
-        return [n for n in deferred if (slot := self.slots.get(n)) and perishes(n, slot)]
-
-    def known_by(self, tops: Set[str]) -> list[str]:
-        """Deferred variables that come back by names in these top-level modules, or are their own state."""
-        # what is of Python's own library is not noted
-        short = not tops.isdisjoint(sys.stdlib_module_names)
-        return [
-            n
-            for n in self.slots.deferred(self.slots.names())
-            if (slot := self.slots.get(n)) is not None
-            and (_names_in(slot.state, tops) or (short and slot.state.size < _SMALL))
-        ]
-
-    def spent(self, record: Record) -> str | None:
-        """What a cell reads and takes the place of, and would need to run again, where only changing a module twice gives it.
-
-        Or what it changes that is live, and that files which are others now could not give once more.
-        """
-        if record.pinned is None and all(s.kept or ambient(n) for n, s in record.writes.items()):
-            return None
-        replaced = record.reads.keys() & {*record.writes, *record.deletes}
-        needed = [(n, slot) for n in replaced if not ambient(n) and (slot := self.slots.get(n)) is not None]
-        if not needed:
-            return None
-        changed = {
-            i
-            for i in range(len(self.history))
-            if i not in self.pins and self._pinned(i) and self._sets_module(i)
-        }
-        live = [n for n, slot in needed if slot.live and (s := record.writes.get(n)) and s.kept is None]
-        lost = {i for i in range(len(self.history)) if self._lost_files(i)} if live else set()
-        return next(
-            (
-                n
-                for n, slot in needed
-                if self._comes_of(n, slot.state, changed | lost if n in live else changed)
-            ),
-            None,
-        )
-
-    def _lost_files(self, index: int) -> bool:
-        return self.history[index].record is not None and self.recompute.world.may_be(index) is not None
-
-    def _sets_module(self, index: int) -> bool:
-        return any(n.startswith(MODULE) for n in self._record(index).writes)
-
-    def _comes_of(self, name: str, state: State, executions: set[int]) -> bool:
-        """Whether making a value again would run one of these executions again: nothing on the way is stored."""
-        pending, seen = [(name, state, len(self.history))], set[int]()
-        while pending and executions:
-            name, state, before = pending.pop()
-            if state.kept is not None:
-                continue
-            index = self.history.maker(name, state.version, before)
-            if index in executions:
-                return True
-            if index is None or index in seen:
-                continue
-            seen.add(index)
-            for read, version in self._record(index).reads.items():
-                if not ambient(read) and (earlier := self.history.state(read, version, index)) is not None:
-                    pending.append((read, earlier, index))
-        return False
 
     def plan(self, names: Iterable[str], *, modules: bool) -> Plan[Value]:
         """What `ready` would do first, for variables; nothing is done."""
@@ -315,7 +216,7 @@ class Rebuild:
                 while (value.names, value.version) not in self._have:
                     plan = make_plan([value], self._source, self._seconds, self._needs)
                     again = [step.again for step in plan.steps if step.again is not None]
-                    if plan.lost or any(self._pinned(index) for index in again):
+                    if plan.lost or any(self.history.pinned(index) for index in again):
                         raise CannotRebuild.lost(name, "its cell cannot run once more")
                     try:
                         self._do(plan)
@@ -336,7 +237,7 @@ class Rebuild:
         if state.owned:
             if state.owner is None:
                 return "something outside of the notebook holds it"
-            return "its module was made anew" if any(_ANEW.search(r.text) for r in later) else None
+            return "its module was made anew" if any(map(renews_modules, later)) else None
         versions, first, record = {state.version}, maker, self.history[maker].record
         while record is not None and name in record.in_place and name in record.reads:
             versions.add(record.reads[name])
@@ -386,7 +287,7 @@ class Rebuild:
             self._impossible[index] = reason
             return None
         needs: dict[Value, None] = {}
-        record = self._record(index)
+        record = self.history.record(index)
         for name in self._not_live(record):
             state = self.history.state(name, record.reads[name], index)
             if state is None:
@@ -396,11 +297,6 @@ class Rebuild:
             if (value.names, value.version) not in self._have:
                 needs[value] = None
         return list(needs)
-
-    def _record(self, index: int) -> Record:
-        record = self.history[index].record
-        assert record is not None, "only recorded executions make values"
-        return record
 
     def _not_live(self, record: Record) -> list[str]:
         """Variables that a cell read and for which the session's own objects will not do."""
@@ -472,7 +368,7 @@ class Rebuild:
             if index in self._impossible:
                 return self._impossible[index]
             seen.add(index)
-            record = self._record(index)
+            record = self.history.record(index)
             makers = [self.history.maker(n, record.reads[n], index) for n in self._not_live(record)]
             pending += [m for m in makers if m is not None and m not in seen]
         return "what it is made of is lost"
@@ -491,7 +387,7 @@ class Rebuild:
         self._have[value.names, value.version] = {n: values[n] for n in value.names}
 
     def _run_again(self, index: int) -> None:
-        record, pinned = self._record(index), index in self.pins
+        record, pinned = self.history.record(index), index in self.pins
         if pinned and index > self.pins[0]:
             # running another again has brought up an earlier one: it comes first in the next plan
             self._try(index, "it would run again and again")
@@ -511,7 +407,7 @@ class Rebuild:
         self.pins = [i for i in self.pins if i != index]
         if record.pinned:
             # it has set again what later cells had changed
-            later = [i for i in range(index + 1, len(self.history)) if self._pinned(i)]
+            later = [i for i in range(index + 1, len(self.history)) if self.history.pinned(i)]
             self.pins = sorted({*self.pins, *later})
         if pinned:
             self._adopt(record, made, index)
@@ -522,10 +418,6 @@ class Rebuild:
         if self._missed[index] > _TRIES:
             self._impossible[index] = why
         raise _Failed
-
-    def _pinned(self, index: int) -> bool:
-        record = self.history[index].record
-        return record is not None and record.pinned is not None
 
     def _inputs(self, record: Record, index: int) -> dict[str, object]:
         """The objects that an execution gets besides live ones; those that it may change are at hand no longer."""
@@ -558,7 +450,7 @@ class Rebuild:
 
     def _handed_on(self, name: str, index: int) -> bool:
         """Whether another pinned cell is to run that changes the object, or hands it on: no cell gets what is live to change."""
-        return any(i > index and name in self._record(i).writes for i in self.pins)
+        return any(i > index and name in self.history.record(i).writes for i in self.pins)
 
     def _adopt(self, record: Record, made: Mapping[str, object], index: int) -> None:
         """Make live what a pinned cell made, where the session still has that version."""
