@@ -20,7 +20,7 @@ from cloudpickle.cloudpickle import _dynamic_class_reduce
 
 from .definitions import SKIPPED
 from .homes import bases_of, class_home, dict_of, module_of, mro_of, qualname_of
-from .kinship import find, is_former, loaded, path_of, top
+from .kinship import find, is_former, loaded, path_of, top, was_replaced
 from .refusals import Unstorable
 from .walk import ATOMS
 
@@ -52,7 +52,7 @@ def reduce_class(cls: type, digest: str | None) -> Any:
     """
     if _runs_code_when_made(cls):
         raise Unstorable.kind(f"class {qualname_of(cls)}, which runs code when it is made,")
-    identity = None if digest is None else (path_of(cls), digest, is_former(cls))
+    identity = None if digest is None or was_replaced(cls) else (path_of(cls), digest, is_former(cls))
     if _is_named_tuple(cls):
         fields = cls._fields  # type: ignore[attr-defined]
         known = (cls.__name__, tuple(fields), cls.__new__.__defaults__, module_of(cls), qualname_of(cls))

@@ -35,6 +35,11 @@ def is_former(cls: type) -> bool:
     return bool(path) and _current.get(path) is not cls
 
 
+def was_replaced(cls: type) -> bool:
+    """Whether a decorator has put another class in the place of a class before the name was bound: it is part of that one."""
+    return not path_of(cls) and _current.get(qualname_of(cls), cls) is not cls
+
+
 def top(path: str) -> str:
     """The variable that a path begins with."""
     return path.partition(".")[0]

@@ -1244,6 +1244,23 @@ _TEXTS = {
         a = 5
         # %% ask
         """,
+    "a class that a decorator puts in the place of another": """
+        # == first
+        # %% a
+        import dataclasses
+        @dataclasses.dataclass(frozen=True, slots=True)
+        class P:
+            x: int = 0
+            def get(self, y=3): return dataclasses.replace(self, x=y)
+        # %% b
+        p = P()
+        # == again
+        # %% a
+        # %% b
+        # %% c
+        print(P.__dataclass_fields__, isinstance(p, P))
+        # %% a
+        """,
     "two classes of one text": """
         # == first
         # %% a
