@@ -17,7 +17,7 @@ import stat
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -361,8 +361,13 @@ class Files:
 
     def put_back(self, outputs: Iterable[FileOutput]) -> list[str]:
         """Make paths be what a cell left behind, where they are not; returns those that could not be."""
+        outputs = sorted(outputs, key=lambda o: o.path)
+        gone = [o for o in reversed(outputs) if o.kind == "absent"]  # what is in a folder goes first
+        removed = {o.path for o in gone}
+        if stay := [path for path in removed if not _holds_only(path, removed)]:
+            return stay
         failed = []
-        for output in outputs:
+        for output in (*gone, *(o for o in outputs if o.kind != "absent")):
             try:
                 if not self._put_back(output):
                     failed.append(output.path)
@@ -415,6 +420,15 @@ class Files:
                 return False
             path.chmod(output.mode)
         return True
+
+
+def _holds_only(path: str, removed: Container[str]) -> bool:
+    """Whether a path is no folder, or one in which everything is to be removed."""
+    if not os.path.isdir(path) or os.path.islink(path):
+        return True
+    with contextlib.suppress(OSError):
+        return all(os.path.join(path, name) in removed for name in os.listdir(path))
+    return False
 
 
 def clears_folders(record: Record) -> bool:

@@ -1261,6 +1261,22 @@ _TEXTS = {
         print(P.__dataclass_fields__, isinstance(p, P))
         # %% a
         """,
+    "a folder that a cell removes with all that is in it": """
+        # == first
+        # %% i
+        import os, shutil
+        # %% make
+        os.makedirs('copy/deep', exist_ok=True); open('copy/a.txt', 'w').close(); open('copy/deep/b.txt', 'w').close()
+        open('more.txt', 'w').close()
+        # %% remove
+        shutil.rmtree('copy'); os.remove('more.txt')
+        # == again
+        # %% i
+        # %% make
+        # %% remove
+        # %% ask
+        print(sorted(os.listdir()))
+        """,
     "two classes of one text": """
         # == first
         # %% a
