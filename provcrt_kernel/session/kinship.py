@@ -17,8 +17,9 @@ from .homes import class_home, dict_of, qualname_of
 _paths: dict[int, tuple[weakref.ref[type], str]] = {}
 _current: weakref.WeakValueDictionary[str, type] = weakref.WeakValueDictionary()
 _former: weakref.WeakValueDictionary[tuple[str, str | None], type] = weakref.WeakValueDictionary()
-# paths of current classes by the variable that they begin with
+# the paths of current classes by the variable that they begin with
 _under: dict[str, set[str]] = {}
+# classes that came back with another digest than they were stored with: both
 _kept_as: dict[int, tuple[weakref.ref[type], str | None, str]] = {}
 _by_digest: weakref.WeakValueDictionary[str, type] = weakref.WeakValueDictionary()
 
@@ -116,13 +117,11 @@ def loaded(cls: type, path: str, digest: str, namespace: Mapping[str, object], *
 def kin(seen: Fingerprint) -> tuple[set[str], set[str]]:
     """Variables whose classes, of now or before, a value is made of; those of them that are bound to another one by now."""
     names, former = set[str](), set[str]()
-    for key in list(_paths):
-        if key in seen.types or key in seen.objects:
-            cls = _paths[key][0]()
-            if cls is not None:
-                names.add(top(path_of(cls)))
-                if is_former(cls):
-                    former.add(top(path_of(cls)))
+    for key, (reference, path) in list(_paths.items()):
+        if (key in seen.types or key in seen.objects) and (cls := reference()) is not None:
+            names.add(top(path))
+            if is_former(cls):
+                former.add(top(path))
     return names, former
 
 
