@@ -288,7 +288,7 @@ class Engine:
         if "reload" not in source.attributes and local & {n.partition(".")[0] for n in source.imports}:
             for name in self.modules.unload_changed():
                 self.slots.drop(MODULE + name)
-        names = reach(self.slots, source)
+        names = reached = reach(self.slots, source)
         # what cannot be stored may do something when it is let go of
         names |= {n for n in self.slots.deferred(source.certain) if self.slots.lasting(n)}
         # a class may be changed through what was made with it, and what was made with it changes with the class
@@ -300,7 +300,7 @@ class Engine:
         packages = packages_of(self.slots, names, source)
         simple = not (source.reads or source.imports or source.magics or source.wildcard)
         simple &= not self.rebuild.pinned  # how a result is shown may be one of the effects
-        self.rebuild.former.part(reach(self.slots, source))
+        self.rebuild.former.part(reached)
         with self.environ.unread():
             if self.rebuild.pending(names):
                 self._left = None
