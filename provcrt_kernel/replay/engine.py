@@ -304,13 +304,12 @@ class Engine:
         with self.environ.unread():
             if self.rebuild.pending(names):
                 self._left = None
-            indices = self.rebuild.ready(
-                names, self.ambience.seen(source, packages, self._streams()), modules=not simple
-            )
-            if (tops := replaced(source, self.namespace)) and (
-                known := self.rebuild.perishable.known_by(tops)
-            ):
-                indices += self.rebuild.ready(known, (), modules=True)
+            seen = self.ambience.seen(source, packages, self._streams())
+            indices = self.rebuild.ready(names, seen, modules=not simple)
+            tops = replaced(source, self.namespace)
+            if known := self.rebuild.perishable.known_by(tops) if tops else ():
+                self._left = None
+                indices += self.rebuild.ready(known, seen, modules=True)
         if self.recompute.changed:
             what = ", ".join(dict.fromkeys(self.recompute.changed))
             self.remarks.append(f"{what} came out different when recomputed; cells that use it run again")
