@@ -64,9 +64,11 @@ class Recompute:
         with self.world.then(index):
             try:
                 self.namespace.update(inputs)
-                for name, version in record.reads.items():
-                    if version == "" and _variable(name):
-                        self.namespace.pop(name, None)
+                absent = [n for n, version in record.reads.items() if version == "" and _variable(n)]
+                if record.everything:  # it may list the names that there are
+                    absent += [n for n in self.slots.names() if n not in record.reads and n not in inputs]
+                for name in absent:
+                    self.namespace.pop(name, None)
                 self._enter_ambient(record, index)
                 same = self.run(record)
                 made = {n: self.namespace[n] for n in record.writes if n in self.namespace}

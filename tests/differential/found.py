@@ -1277,6 +1277,22 @@ _TEXTS = {
         # %% ask
         print(sorted(os.listdir()))
         """,
+    "a cell that lists names runs again when there are more": """
+        # == first
+        # %% a
+        f = %who_ls int
+        f
+        # %% b
+        total = 1
+        # %% c
+        f += [2]
+        # == again
+        # %% a
+        # %% b
+        # %% c
+        # %% ask
+        print(f)
+        """,
     "two classes of one text": """
         # == first
         # %% a
