@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sys
 from types import FunctionType, ModuleType
-from typing import Any, Literal
+from typing import Any, Literal, TypeGuard
 
 from provcrt_kernel.provenance.packages import library_folders
 
@@ -80,6 +80,11 @@ def _classify(name: str, module: object) -> Home:
     if name.partition(".")[0] in sys.stdlib_module_names:
         return "stdlib"
     return "package" if isinstance(module, ModuleType) else "unknown"
+
+
+def is_class(value: object) -> TypeGuard[type]:
+    """Whether a value is a class, whatever its ``__class__`` says: nobody is asked."""
+    return issubclass(type(value), type)
 
 
 def resolves(module: object, qualname: object, value: object) -> bool:
