@@ -29,7 +29,7 @@ from provcrt_kernel.session.ambient.ipython import keep_state
 from provcrt_kernel.session.codes import LINES, SEEDS
 from provcrt_kernel.session.effects import first_used, hidden_effects, mentioned_in_modules
 from provcrt_kernel.session.holdings import Holdings
-from provcrt_kernel.session.homes import is_class
+from provcrt_kernel.session.homes import is_a
 from provcrt_kernel.session.insides import changed, watched
 from provcrt_kernel.session.modules import MODULE, public_names, top_level_names
 from provcrt_kernel.session.observe import Change, identities, observe, variables
@@ -187,7 +187,7 @@ class Observer:
         same_class = {
             n
             for n in source.certain
-            if is_class(tools.namespace.get(n)) and running.identities.get(n) == bound[n]
+            if is_a(tools.namespace.get(n), type) and running.identities.get(n) == bound[n]
         }
         given = self._set_anew(running) if outcome.error is None else frozenset()
         unbound = running.unbound(tools.namespace) if outcome.error is not None else ()

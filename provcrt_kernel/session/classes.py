@@ -19,7 +19,7 @@ from typing import Any, cast
 from cloudpickle.cloudpickle import _dynamic_class_reduce
 
 from .definitions import SKIPPED
-from .homes import bases_of, class_home, dict_of, is_class, module_of, mro_of, qualname_of
+from .homes import bases_of, class_home, dict_of, is_a, module_of, mro_of, qualname_of
 from .kinship import find, is_former, loaded, path_of, top, was_replaced
 from .refusals import Unstorable
 from .walk import ATOMS
@@ -145,7 +145,7 @@ def _borrowed(cls: type, own: dict[str, Any]) -> dict[str, Any]:
                     theirs |= {id(f): Borrowed(base, (name, field)) for field, f in item.items()}
     if not theirs:
         return own
-    found = {n: v if type(v) in ATOMS or is_class(v) else theirs.get(id(v), v) for n, v in own.items()}
+    found = {n: v if type(v) in ATOMS or is_a(v, type) else theirs.get(id(v), v) for n, v in own.items()}
     if type(fields := found.get("__dataclass_fields__")) is dict:
         found["__dataclass_fields__"] = {n: theirs.get(id(f), f) for n, f in fields.items()}
     return found

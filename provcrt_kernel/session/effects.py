@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 
 from provcrt_kernel.provenance.packages import is_library
 from provcrt_kernel.session.codes import SETTERS
-from provcrt_kernel.session.homes import is_local
+from provcrt_kernel.session.homes import is_a, is_local
 from provcrt_kernel.session.insides import KEPT, SHORT, full_name, mentioned
 from provcrt_kernel.session.names import code_names
 from provcrt_kernel.session.objects import constant_of, has_dict
@@ -75,7 +75,7 @@ def hidden_effects(
     """
     known = set(explained)
     modules = [
-        m for n in sorted(reached) if isinstance(m := namespace.get(n, sys.modules.get(n)), types.ModuleType)
+        m for n in sorted(reached) if is_a(m := namespace.get(n, sys.modules.get(n)), types.ModuleType)
     ]
     others = [m for m in modules if m.__name__.partition(".")[0] not in KEPT | _PURE]
     found = []
@@ -104,7 +104,7 @@ def hidden_effects(
 def _called(chain: str, namespace: Mapping[str, object]) -> tuple[str, str | None]:
     """What is called, and its top-level module; of a library's function that was imported by its own name, the dotted name."""
     value = namespace.get(chain)
-    if isinstance(value, types.FunctionType) and is_library(value.__code__.co_filename):
+    if is_a(value, types.FunctionType) and is_library(value.__code__.co_filename):
         return f"{value.__module__}.{value.__name__}", value.__module__.partition(".")[0]
     return chain, _root(chain, namespace)
 
@@ -118,14 +118,12 @@ def _setters(
     for chain in source.chains:
         holder, _, name = chain.rpartition(".")
         module = _led_to(holder, namespace) if holder else None
-        if isinstance(module, types.ModuleType) and SETTERS.fullmatch(name) and name in vars(module):
+        if is_a(module, types.ModuleType) and SETTERS.fullmatch(name) and name in vars(module):
             found.add(f"{module.__name__}.{name}")
     for module in modules if plain else ():
         own = f"{module.__name__}."
         parts = (
-            m
-            for m in list(vars(module).values())
-            if isinstance(m, types.ModuleType) and m.__name__.startswith(own)
+            m for m in list(vars(module).values()) if is_a(m, types.ModuleType) and m.__name__.startswith(own)
         )
         for part in (module, *parts):
             found |= {
@@ -136,8 +134,8 @@ def _setters(
 
 
 def _of_mock(value: object) -> bool:
-    kind = value if isinstance(value, types.ModuleType | types.FunctionType) else type(value)
-    return "unittest.mock" in (kind.__module__ if not isinstance(kind, types.ModuleType) else kind.__name__)
+    kind = value if is_a(value, (types.ModuleType, types.FunctionType)) else type(value)
+    return "unittest.mock" in (kind.__module__ if not is_a(kind, types.ModuleType) else kind.__name__)
 
 
 def first_used(source: Source, namespace: Mapping[str, object], arrived: Iterable[str]) -> list[str]:
@@ -168,7 +166,7 @@ def mentioned_in_modules(
     seen: set[object] = set()
     while todo:
         one = todo.pop()
-        if isinstance(one, types.FunctionType) and id(one.__globals__) in scopes and one not in seen:
+        if is_a(one, types.FunctionType) and id(one.__globals__) in scopes and one not in seen:
             seen.add(one)
             names = code_names(one.__code__)
             found |= names.mentions
@@ -181,7 +179,7 @@ def _changes_globals(function: object, module: types.ModuleType) -> bool:
     todo, seen = [function], set()
     while todo:
         one = todo.pop()
-        if not isinstance(one, types.FunctionType) or one in seen:
+        if not is_a(one, types.FunctionType) or one in seen:
             continue
         seen.add(one)
         names = code_names(one.__code__)
@@ -189,7 +187,7 @@ def _changes_globals(function: object, module: types.ModuleType) -> bool:
             return True
         for name in names.loads:
             value = vars(module).get(name)
-            if isinstance(value, list | dict | set | collections.deque) or (
+            if is_a(value, (list, dict, set, collections.deque)) or (
                 getattr(type(value), "__module__", "") == module.__name__
             ):
                 return True
@@ -199,7 +197,7 @@ def _changes_globals(function: object, module: types.ModuleType) -> bool:
 
 def _of_class(chain: str, namespace: Mapping[str, object]) -> bool:
     """Whether what is set is an attribute of a library's class, which no slot tells of."""
-    return isinstance(_led_to(chain.rpartition(".")[0], namespace), type)
+    return is_a(_led_to(chain.rpartition(".")[0], namespace), type)
 
 
 def _led_to(chain: str, namespace: Mapping[str, object]) -> object:
@@ -207,7 +205,7 @@ def _led_to(chain: str, namespace: Mapping[str, object]) -> object:
     first, *steps = chain.split(".")
     holder = namespace.get(first)
     for step in steps:
-        holder = vars(holder).get(step) if isinstance(holder, types.ModuleType | type) else None
+        holder = vars(holder).get(step) if is_a(holder, (types.ModuleType, type)) else None
     return holder
 
 
@@ -216,7 +214,7 @@ def _named(source: Source, namespace: Mapping[str, object]) -> list[object]:
     found: list[object] = []
     for chain in sorted(source.chains | source.binds | source.reads):
         value = _led_to(chain, namespace)
-        found += vars(value).values() if isinstance(value, type) else (value,)
+        found += vars(value).values() if is_a(value, type) else (value,)
     return found
 
 
@@ -230,12 +228,12 @@ def replaced(source: Source, namespace: Mapping[str, object]) -> frozenset[str]:
         if first in source.binds:  # by another name that the cell itself imports it by
             holders += [sys.modules.get(imported) for imported in source.imports]
         for holder in holders:
-            if isinstance(holder, types.ModuleType | type):
+            if is_a(holder, (types.ModuleType, type)):
                 old = vars(holder).get(name)
-                local = isinstance(holder, types.ModuleType) and is_local(holder)
-                if callable(old) or isinstance(old, types.ModuleType) or (local and type(old) not in ATOMS):
+                local = is_a(holder, types.ModuleType) and is_local(holder)
+                if callable(old) or is_a(old, types.ModuleType) or (local and type(old) not in ATOMS):
                     found.add(full_name(holder))
-        if isinstance(module := namespace.get(chain), types.ModuleType):  # by ``setattr``
+        if is_a(module := namespace.get(chain), types.ModuleType):  # by ``setattr``
             found.add(module.__name__)
     return frozenset(name.partition(".")[0] for name in found if name)
 
@@ -260,17 +258,17 @@ _COPIED = (
 
 def owner(value: object, source: Source, namespace: Mapping[str, object]) -> str | None:
     """The module that `value` is mutable state of, among those that the cell names; None: it may be copied."""
-    if isinstance(value, _COPIED):
+    if is_a(value, _COPIED):
         return None
-    if isinstance(value, types.MethodType) and constant_of(value.__self__) is not None:
+    if is_a(value, types.MethodType) and constant_of(value.__self__) is not None:
         return None  # `random.shuffle` comes back bound to the module's own stream
-    if not (has_dict(type(value)) or isinstance(value, dict | list | set | bytearray)):
+    if not (has_dict(type(value)) or is_a(value, (dict, list, set, bytearray))):
         return None
-    modules = {m for name in source.imports if isinstance(m := sys.modules.get(name), types.ModuleType)}
+    modules = {m for name in source.imports if is_a(m := sys.modules.get(name), types.ModuleType)}
     for chain in source.chains:
         step: object = namespace.get(chain.partition(".")[0])
         for part in chain.split(".")[1:]:
-            if not isinstance(step, types.ModuleType):
+            if not is_a(step, types.ModuleType):
                 break
             modules.add(step)
             step = vars(step).get(part)
@@ -284,5 +282,5 @@ def holds_owned(value: object, source: Source, namespace: Mapping[str, object]) 
     """The module whose mutable state a short container holds, one level deep, as far as the cell names it."""
     if type(value) not in (tuple, list, dict) or len(value) > SHORT:  # type: ignore[arg-type]
         return None
-    held = value.values() if isinstance(value, dict) else value
+    held = value.values() if is_a(value, dict) else value
     return next((m for v in held if (m := owner(v, source, namespace))), None)  # type: ignore[attr-defined]

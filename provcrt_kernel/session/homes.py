@@ -10,9 +10,11 @@ from __future__ import annotations
 import os
 import sys
 from types import FunctionType, ModuleType
-from typing import Any, Literal, TypeGuard
+from typing import Any, Literal, TypeGuard, TypeVar
 
 from provcrt_kernel.provenance.packages import library_folders
+
+_T = TypeVar("_T")
 
 Home = Literal["notebook", "stdlib", "package", "local", "unknown"]
 
@@ -82,9 +84,9 @@ def _classify(name: str, module: object) -> Home:
     return "package" if isinstance(module, ModuleType) else "unknown"
 
 
-def is_class(value: object) -> TypeGuard[type]:
-    """Whether a value is a class, whatever its ``__class__`` says: nobody is asked."""
-    return issubclass(type(value), type)
+def is_a(value: object, kind: type[_T] | tuple[type[_T], ...]) -> TypeGuard[_T]:
+    """As ``isinstance``, by the type that a value has: what it says of its class may be code of the notebook."""
+    return issubclass(type(value), kind)
 
 
 def resolves(module: object, qualname: object, value: object) -> bool:

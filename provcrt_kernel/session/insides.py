@@ -13,9 +13,10 @@ import functools
 import sys
 import types
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 from provcrt_kernel.provenance.packages import is_library
-from provcrt_kernel.session.homes import dict_of, module_of
+from provcrt_kernel.session.homes import dict_of, is_a, module_of
 from provcrt_kernel.session.names import code_names
 from provcrt_kernel.session.objects import instance_dict
 from provcrt_kernel.session.source import Source
@@ -43,9 +44,9 @@ Signature = dict[str, tuple[int, ...]]
 
 def full_name(value: object) -> str | None:
     """Dotted name of a module or of a library's class; None for anything else."""
-    if isinstance(value, types.ModuleType):
+    if is_a(value, types.ModuleType):
         return value.__name__
-    if isinstance(value, type) and value.__module__ != "__main__":
+    if is_a(value, type) and value.__module__ != "__main__":
         return f"{value.__module__}.{value.__qualname__}"
     return None
 
@@ -76,10 +77,10 @@ def watched(
     while todo:
         holder = todo.pop()
         watch(holder)
-        if isinstance(holder, types.ModuleType):
+        if is_a(holder, types.ModuleType):
             for name in mentions & vars(holder).keys():
                 part = vars(holder)[name]
-                if isinstance(part, type | types.ModuleType) and full_name(part) not in found:
+                if is_a(part, (type, types.ModuleType)) and full_name(part) not in found:
                     todo.append(part)
             for part in list(vars(holder).values()) if _top(holder.__name__) not in KEPT else ():
                 if type(part) is types.ModuleType and part.__name__.startswith(f"{holder.__name__}."):
@@ -87,7 +88,7 @@ def watched(
     for chain in source.chains | source.reads:
         step: object = namespace.get(chain.partition(".")[0])
         for part in [*chain.split(".")[1:], ""]:
-            if full_name(step) is None or (isinstance(step, type) and step.__module__ == "builtins"):
+            if full_name(step) is None or (is_a(step, type) and step.__module__ == "builtins"):
                 break
             watch(step)
             step = vars(step).get(part)
@@ -110,9 +111,9 @@ def changed(before: Mapping[str, tuple[object, Signature]]) -> list[str]:
 
 def mentioned(value: object) -> frozenset[str]:
     """Every name in the code of a function, or of the functions of a class, or of a value's class, of the notebook."""
-    if isinstance(value, types.FunctionType):
+    if is_a(value, types.FunctionType):
         return code_names(value.__code__).mentions
-    kind = value if isinstance(value, type) else type(value)
+    kind = value if is_a(value, type) else type(value)
     if module_of(kind) != "__main__":
         return frozenset()
     functions = (f for v in dict_of(kind).values() for f in _functions_of(v))
@@ -128,9 +129,9 @@ def _holders(namespace: Mapping[str, object], names: Iterable[str]) -> Iterator[
     for name in names:
         value = namespace[name] if name in namespace else sys.modules.get(name)
         if type(value) in (list, tuple, dict) and len(value) < SHORT:  # type: ignore[arg-type]
-            held = value.values() if isinstance(value, dict) else value
+            held = value.values() if is_a(value, dict) else value
             yield from (v for v in held if type(v) is types.ModuleType)  # type: ignore[attr-defined]
-        elif isinstance(value, type):
+        elif is_a(value, type):
             if module_of(value) not in ("__main__", "builtins"):
                 yield value
         elif type(value) is types.ModuleType and value.__dict__ is not namespace:
@@ -140,7 +141,7 @@ def _holders(namespace: Mapping[str, object], names: Iterable[str]) -> Iterator[
 def _signature(holder: object) -> Signature:
     name = full_name(holder) or ""
     if _top(name) in KEPT:
-        if isinstance(holder, types.ModuleType):
+        if is_a(holder, types.ModuleType):
             public = [(n, v) for n, v in list(vars(holder).items()) if n[:1] != "_"]
             if holder is sys:
                 public += [(f"modules[{n}]", m) for n, m in list(sys.modules.items())]
@@ -151,7 +152,7 @@ def _signature(holder: object) -> Signature:
             if n[:1] != "_" or _foreign(v)
         }
     held = {n: (id(v), *_inside(v, name)) for n, v in list(vars(holder).items())}
-    if isinstance(holder, abc.ABCMeta):
+    if is_a(holder, abc.ABCMeta):
         held["registered classes"] = (len(_abc._get_dump(holder)[0]),)
     return held
 
@@ -159,9 +160,9 @@ def _signature(holder: object) -> Signature:
 def _inside(value: object, home: str) -> tuple[int, ...]:
     """What a container holds, and what a class or an object of the module itself does."""
     if type(value) in (list, dict, set, collections.deque, collections.OrderedDict, collections.defaultdict):
-        items = value.items() if isinstance(value, dict) else value
+        items = value.items() if is_a(value, dict) else value
         return (hash(tuple(id(i) for pair in items for i in (pair if type(pair) is tuple else (pair,)))),)  # type: ignore[attr-defined]
-    if isinstance(value, type):
+    if is_a(value, type):
         attributes = dict_of(value) if _top(module_of(value)) == _top(home) else None
     else:
         attributes = instance_dict(value) if _top(module_of(type(value))) == _top(home) else None
@@ -177,16 +178,16 @@ def _foreign(value: object) -> bool:
     return type(value).__module__ == "unittest.mock"
 
 
-def _functions_of(value: object) -> Iterator[types.FunctionType]:
+def _functions_of(value: Any) -> Iterator[types.FunctionType]:
     """A function, or those behind a descriptor of the built-in kinds."""
-    if isinstance(value, types.FunctionType):
+    if is_a(value, types.FunctionType):
         yield value
-    elif isinstance(value, staticmethod | classmethod):
+    elif type(value) in (staticmethod, classmethod):
         yield from _functions_of(value.__func__)
-    elif isinstance(value, property):
+    elif is_a(value, property):
         for part in (value.fget, value.fset, value.fdel):
             yield from _functions_of(part)
-    elif isinstance(value, functools.cached_property):
+    elif is_a(value, functools.cached_property):
         yield from _functions_of(value.func)
 
 
@@ -195,16 +196,12 @@ def _arrived(holder: object, name: str) -> bool:
     value = vars(holder).get(name)
     if name.startswith("modules["):
         return getattr(sys.modules.get(name[8:-1]), "__spec__", None) is not None
-    if isinstance(value, types.ModuleType):
+    if is_a(value, types.ModuleType):
         return True
-    if _foreign(value) or not isinstance(holder, types.ModuleType):
+    if _foreign(value) or not is_a(holder, types.ModuleType):
         return False
     home = getattr(value, "__module__", None)
-    return (
-        isinstance(home, str)
-        and _top(home) == _top(holder.__name__)
-        and getattr(value, "__name__", "") == name
-    )
+    return is_a(home, str) and _top(home) == _top(holder.__name__) and getattr(value, "__name__", "") == name
 
 
 _in_library = functools.cache(is_library)

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from .fingerprint import Fingerprint, fingerprint
-from .homes import class_home, dict_of, is_class, qualname_of
+from .homes import class_home, dict_of, is_a, qualname_of
 
 _paths: dict[int, tuple[weakref.ref[type], str]] = {}
 _current: weakref.WeakValueDictionary[str, type] = weakref.WeakValueDictionary()
@@ -57,7 +57,7 @@ def enter(name: str, value: object, namespace: Mapping[str, object]) -> bool:
     same = _current.get(name) is value
     if not same:
         leave(name, namespace)
-    if not (is_class(value) and class_home(value) == "notebook"):
+    if not (is_a(value, type) and class_home(value) == "notebook"):
         return True
     for path, cls in _with_inner(name, value):
         _note(path, cls)
@@ -152,7 +152,7 @@ def _with_inner(path: str, cls: type, seen: Collection[int] = ()) -> Iterator[tu
     """A class, and those that its body defines."""
     yield path, cls
     for name, item in list(dict_of(cls).items()):
-        if not is_class(item) or class_home(item) != "notebook" or id(item) in seen:
+        if not is_a(item, type) or class_home(item) != "notebook" or id(item) in seen:
             continue
         if qualname_of(item) == f"{qualname_of(cls)}.{name}":
             yield from _with_inner(f"{path}.{name}", item, (*seen, id(cls)))

@@ -28,7 +28,7 @@ from .memory import IN_BAND, Places, reduce_alone, reduce_masked, reduce_with_at
 from .objects import constant_of, instance_dict, slots
 from .opaque import DRAWN, full_name, opaque_reason
 from .refusals import Unstorable
-from .suspects import finalizes, suspect, suspect_class
+from .suspects import disguises, finalizes, suspect, suspect_class
 from .tables import owned_arrays, stray_attributes
 from .texts import text_of
 
@@ -174,6 +174,8 @@ class SessionPickler(cloudpickle.Pickler):  # type: ignore[misc]
             return _refuse(reason)
         if finalizes(kind):
             raise Unstorable.kind(f"{full_name(kind)}, which has a __del__,")
+        if disguises(kind):
+            raise Unstorable.kind(f"{full_name(kind)}, which has a __class__ of its own,")
         name = suspect(kind)
         if name is not None:
             if self.strict:

@@ -73,6 +73,13 @@ def finalizes(kind: type) -> bool:
     )
 
 
+def disguises(kind: type) -> bool:
+    """Whether instances say by code of the notebook or of a local module which class they are of: pickle asks them."""
+    return any(
+        "__class__" in dict_of(base) and class_home(base) in ("notebook", "local") for base in mro_of(kind)
+    )
+
+
 def suspect_class(cls: type) -> str | None:
     """The full name of a class whose own copy may differ from it: an enum that computes its members."""
     if issubclass(type(cls), enum.EnumMeta) and any(

@@ -18,7 +18,7 @@ from typing import Any
 
 import xxhash
 
-from .homes import dict_of, module_of, mro_of
+from .homes import dict_of, is_a, module_of, mro_of
 from .opaque import full_name, opaque_reason
 
 ATOMS = frozenset({type(None), bool, int, float, complex, str, bytes})
@@ -181,9 +181,9 @@ class Walker:
     def forget(self, start: int, kinds: tuple[type, ...]) -> None:
         """Objects of some kinds, met since `keep` had `start` members, are written in full where they are met again."""
         for value in self.keep[start:]:
-            if isinstance(value, kinds):
+            if is_a(value, kinds):
                 self.memo.pop(id(value), None)
-                if isinstance(value, FunctionType):
+                if is_a(value, FunctionType):
                     for part in (
                         value.__dict__,
                         value.__annotations__,
