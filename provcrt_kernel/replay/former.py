@@ -6,14 +6,15 @@ cell that reaches the class and what was made of the one before, gets two.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from provcrt_kernel.replay.history import History
 from provcrt_kernel.replay.record import Record
+from provcrt_kernel.session.homes import is_a
 from provcrt_kernel.session.keep import bring_back
-from provcrt_kernel.session.kinship import leave
-from provcrt_kernel.session.slots import Slots
+from provcrt_kernel.session.kinship import enter, leave
+from provcrt_kernel.session.slots import Slot, Slots
 from provcrt_kernel.store import Store
 
 
@@ -64,6 +65,38 @@ class Former:
                 values = bring_back(self.store, state.kept, self.namespace, {name}) or {}
                 found |= {n: value for n, value in values.items() if n in record.reads}
         return found
+
+    def adopt(self, record: Record, made: Mapping[str, object], index: int) -> None:
+        """Bind live classes that an execution has made again to what it made: what else it made is of these.
+
+        Unless something live is made of those that there are, and is not made again, too.
+        """
+        classes = [n for n, value in made.items() if is_a(value, type) and self._is_still(n, record, index)]
+        wanted = {n for n in classes if any(not s.live and n not in s.former for s in self._made_of(n))}
+        while True:
+            live = {k for k in self.slots.kin(wanted) if (s := self.slots.get(k)) and s.live}
+            more = {
+                k for k in live if (s := self.slots.get(k)) and wanted.intersection(s.state.kin) - s.former
+            }
+            more |= {member for name in wanted for member in self.slots.group(name)}
+            if more <= wanted:
+                break
+            if not all(n in made and self._is_still(n, record, index) for n in more - wanted):
+                return
+            wanted |= more
+        for name in wanted:
+            self.namespace[name] = made[name]
+            enter(name, made[name], self.namespace)
+
+    def _is_still(self, name: str, record: Record, index: int) -> bool:
+        """Whether a live variable is what an execution left."""
+        slot, state = self.slots.get(name), record.writes.get(name)
+        if slot is None or state is None or not slot.live or slot.state.version != state.version:
+            return False
+        return not self.history.anew_since(name, index)
+
+    def _made_of(self, name: str) -> list[Slot]:
+        return [slot for n in self.slots.kin([name]) if (slot := self.slots.get(n)) is not None]
 
     def _become_another(self, name: str) -> None:
         """Defer a class, so that its name will be bound to another object, with what is of that one."""

@@ -400,6 +400,7 @@ class Rebuild:
             self._impossible[index] = str(reason)
             raise _Failed from None
         self._recomputed.append(index)
+        self.former.adopt(record, made, index)
         fresh: dict[tuple[tuple[str, ...], str], dict[str, object]] = {}
         for name, value in made.items():
             fresh.setdefault(_key(name, record.writes[name]), {})[name] = value

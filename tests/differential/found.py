@@ -1293,6 +1293,45 @@ _TEXTS = {
         # %% ask
         print(f)
         """,
+    "a class that is live, and an instance of it that only its cell can make": """
+        # == first
+        # %% a
+        import threading
+        class P:
+            def __init__(self): self.lock = threading.Lock()
+        class Q(P): pass
+        p = P()
+        # %% b
+        x = p
+        # == again
+        # %% a
+        # %% b
+        # %% c
+        print(type(p) is P, isinstance(p, P), issubclass(Q, P))
+        # == third
+        # %% a
+        # %% look
+        P
+        # %% b
+        # %% d
+        print(type(p) is P, isinstance(p, P), issubclass(Q, P))
+        """,
+    "an object that says it is of another class": """
+        # == first
+        # %% a
+        class Proxy:
+            @property
+            def __class__(self): print('asked'); return dict
+        p = Proxy()
+        class Holder: inner = Proxy()
+        # %% b
+        x = p; print(type(x).__name__)
+        # == again
+        # %% a
+        # %% b
+        # %% c
+        print(type(p) is Proxy, isinstance(p, dict), type(Holder.inner) is Proxy)
+        """,
     "two classes of one text": """
         # == first
         # %% a
