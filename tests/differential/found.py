@@ -1326,11 +1326,14 @@ _TEXTS = {
         class Holder: inner = Proxy()
         # %% b
         x = p; print(type(x).__name__)
+        # %% end
+        del p, x, Holder
         # == again
         # %% a
         # %% b
         # %% c
         print(type(p) is Proxy, isinstance(p, dict), type(Holder.inner) is Proxy)
+        # %% end
         """,
     "two classes of one text": """
         # == first
