@@ -6,8 +6,12 @@ cell that reaches the class and what was made of the one before, gets two.
 
 from __future__ import annotations
 
+import contextlib
+import gc
+import types
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from provcrt_kernel.replay.history import History
 from provcrt_kernel.replay.record import Record
@@ -16,6 +20,11 @@ from provcrt_kernel.session.keep import bring_back
 from provcrt_kernel.session.kinship import enter, leave
 from provcrt_kernel.session.slots import Slot, Slots
 from provcrt_kernel.store import Store
+
+#: Objects that are looked at inside of what is to be of another class.
+_HELD = 200_000
+#: What leads to everything.
+_NOT_HELD = (type, types.ModuleType, types.FunctionType, types.FrameType)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +76,9 @@ class Former:
         return found
 
     def adopt(self, record: Record, made: Mapping[str, object], index: int) -> None:
-        """Bind live classes that an execution has made again to what it made: what else it made is of these.
+        """Have what an execution has made again be of the live classes: these are bound to what it made of them.
 
-        Unless something live is made of those that there are, and is not made again, too.
+        Or what it made becomes theirs, where something is made of those that there are that is not made again, too.
         """
         classes = [n for n, value in made.items() if is_a(value, type) and self._is_still(n, record, index)]
         wanted = {n for n in classes if any(not s.live and n not in s.former for s in self._made_of(n))}
@@ -82,6 +91,7 @@ class Former:
             if more <= wanted:
                 break
             if not all(n in made and self._is_still(n, record, index) for n in more - wanted):
+                become_of(made, {id(made[n]): self.namespace[n] for n in classes})
                 return
             wanted |= more
         for name in wanted:
@@ -125,3 +135,17 @@ class Former:
             self.namespace.pop(member, None)
             self.slots.defer(member)
         return True
+
+
+def become_of(made: Mapping[str, object], classes: Mapping[int, Any]) -> None:
+    """Have values, and what they hold, be of other classes that are defined alike: by identity of their own ones."""
+    pending, seen = list(made.values()), set[int]()
+    while pending and len(seen) < _HELD:
+        one = pending.pop()
+        if id(one) in seen or is_a(one, _NOT_HELD):
+            continue
+        seen.add(id(one))
+        if (cls := classes.get(id(type(one)))) is not None:
+            with contextlib.suppress(TypeError):
+                object.__dict__["__class__"].__set__(one, cls)
+        pending += gc.get_referents(one)

@@ -1315,6 +1315,13 @@ _TEXTS = {
         # %% b
         # %% d
         print(type(p) is P, isinstance(p, P), issubclass(Q, P))
+        # == fourth
+        # %% a
+        # %% another
+        y = P()
+        # %% b
+        # %% e
+        print(type(p) is P, type(y) is P, type(p) is type(y), x is p)
         """,
     "an object that says it is of another class": """
         # == first
