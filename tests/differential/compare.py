@@ -159,6 +159,8 @@ _NOISE = [
     # numbers that the system gives: of a thread, and of a pipe's end
     (re.compile(r"(Thread-\d+ \(\w+\), (?:started|stopped)(?: daemon)?) \d+"), r"\1 …"),
     (re.compile(r"(<_io\.\w+ name=)\d+"), r"\1…"),
+    # and that Python gives to pools of threads
+    (re.compile(r"\bThreadPoolExecutor-\d+"), "ThreadPoolExecutor-…"),
 ]
 
 

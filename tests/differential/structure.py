@@ -52,7 +52,8 @@ _LONG = 1000
 class Structure:
     """Text of object graphs; what was met before is a reference to its first visit."""
 
-    def __init__(self, local: Iterable[str]) -> None:
+    def __init__(self, local: Iterable[str], indexes: Iterable[pd.Index] = ()) -> None:
+        self._indexes = list(indexes)
         self._numbers: dict[int, int] = {}
         self._alive: list[object] = []
         self._arrays: list[tuple[int, int]] = []
@@ -92,9 +93,9 @@ class Structure:
             return f"{name} {self._array(value)}"
         if isinstance(value, pd.DataFrame):
             columns = ", ".join(self._column(value.iloc[:, i]) for i in range(value.shape[1]))
-            return f"frame {self.of(value.index)} {self.of(value.columns)} [{columns}] {value.attrs}"
+            return f"frame {self._axis(value.index)} {self._axis(value.columns)} [{columns}] {value.attrs}"
         if isinstance(value, pd.Series):
-            return f"series {value.name!r} {self.of(value.index)} {self._column(value)} {value.attrs}"
+            return f"series {value.name!r} {self._axis(value.index)} {self._column(value)} {value.attrs}"
         if isinstance(value, pd.Index):
             return f"{name} {value.dtype} {value.names} {list(value)!r}"
         if isinstance(value, types.FunctionType):
@@ -129,6 +130,12 @@ class Structure:
         if isinstance(value, _ITERATORS):
             return f"{name} {', '.join(map(self.of, value.__reduce__()[1:]))}"
         return f"{name} {self._content(value)} {self._attributes(value)}"
+
+    def _axis(self, index: pd.Index) -> str:
+        """An index of a table; its content alone, where no variable is it: tables hand theirs on as one does immutable things."""
+        if id(index) in self._numbers or any(index is other for other in self._indexes):
+            return self.of(index)
+        return self._body(type(index), index)
 
     def _content(self, value: Any) -> str:
         if isinstance(value, dict):
@@ -222,7 +229,14 @@ class Structure:
 
 def variables(namespace: Mapping[str, Any], local: Iterable[str] = ()) -> dict[str, str]:
     """The text of every variable of a notebook, in the order of their names."""
-    text = Structure(local)
+    text = Structure(
+        local,
+        [
+            v
+            for v in namespace.values()
+            if type(v).__module__.startswith("pandas") and isinstance(v, pd.Index)
+        ],
+    )
     names = sorted(n for n in namespace if not _HIDDEN.fullmatch(n))
     return {name: text.of(namespace[name]) for name in names}
 
