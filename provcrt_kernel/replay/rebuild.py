@@ -96,6 +96,8 @@ class Rebuild:
     _lost: set[str] = field(default_factory=set)
     #: Executions that cannot be run again, and why.
     _impossible: dict[int, str] = field(default_factory=dict)
+    #: Values that came out different when their cell ran again, and are kept as they were.
+    _loaded_only: set[tuple[tuple[str, ...], str]] = field(default_factory=set)
     _missed: dict[int, int] = field(default_factory=dict)
     imported: Imported = field(init=False)
     former: Former = field(init=False)
@@ -272,7 +274,9 @@ class Rebuild:
         loadable = value.kept is not None and value.kept not in self._lost
         record = None if value.maker is None else self.history[value.maker].record
         # what used the clock would come out different: it is loaded whatever that takes
-        maker = None if loadable and record is not None and record.passing else value.maker
+        passing = record is not None and record.passing
+        passing = passing or (value.names, value.version) in self._loaded_only
+        maker = None if loadable and passing else value.maker
         return Source(self.pace.load(value.size) if loadable else None, maker, value.maker)
 
     def _seconds(self, index: int) -> float:
@@ -400,6 +404,7 @@ class Rebuild:
             self._impossible[index] = str(reason)
             raise _Failed from None
         self._recomputed.append(index)
+        self._loaded_only |= {_key(n, s) for n, s in record.writes.items() if s.kept and n not in made}
         self.former.adopt(record, made, index)
         fresh: dict[tuple[tuple[str, ...], str], dict[str, object]] = {}
         for name, value in made.items():

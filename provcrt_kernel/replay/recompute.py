@@ -45,7 +45,7 @@ class Recompute:
     changed: list[str] = field(default_factory=list)
 
     def again(self, index: int, inputs: Mapping[str, object]) -> dict[str, object]:
-        """Run an execution again; returns the variables that it made, which are not bound.
+        """Run an execution again; returns the variables that it made, not bound, without those that are only kept as they were.
 
         Raises
         ------
@@ -107,12 +107,19 @@ class Recompute:
                 slot.live = slot.state.version == state.version and self.ambience.holds(name, state)
 
     def _check(self, record: Record, made: dict[str, object], same: bool, index: int) -> None:
-        """A recomputed value that differs from the recorded one is a new version: what depends on it runs again."""
+        """A recomputed value that differs from the recorded one is a new version: what depends on it runs again.
+
+        Unless it was kept as it was.
+        """
         for name, state in record.writes.items():
             if ambient(name) or state.opaque is not None:
                 continue
             digest = fingerprint(made[name], self.namespace).digest if name in made else None
             if same and digest == state.version:
+                continue
+            if same and state.kept is not None:
+                for member in state.group or (name,):
+                    made.pop(member, None)
                 continue
             self.changed.append(name)
             slot = self.slots.get(name)

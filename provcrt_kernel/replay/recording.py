@@ -20,7 +20,7 @@ from provcrt_kernel.replay.record import Record, Shown, encode, passing
 from provcrt_kernel.session import environ, machine
 from provcrt_kernel.session.fingerprint import fingerprint
 from provcrt_kernel.session.keep import keep
-from provcrt_kernel.session.modules import top_level_names
+from provcrt_kernel.session.modules import MODULE, top_level_names
 from provcrt_kernel.session.observe import Change
 from provcrt_kernel.session.opaque import DRAWN
 from provcrt_kernel.session.places import here
@@ -50,6 +50,8 @@ _CELL_NUMBER = re.compile(r"In\[(\d+)\]")
 _ELSEWHERE = re.compile(r"ipykernel_\d+[/\\]\d+\.py")
 #: Results above this many bytes are not kept.
 _LARGE_RESULT = 4 << 20
+#: Bytes below which keeping a value costs next to nothing.
+_SMALL = 1 << 16
 #: The name that a result is kept under.
 RESULT = "_"
 #: Words by which a cell's own code reads a file's times.
@@ -105,7 +107,9 @@ class Recording:
         fleeting = passing(seen.volatile, running.numbered)
         must = bool(fleeting) or self._rootless(reads) is not None
         must |= unrepeatable(inputs.paths, outputs, undone=True) is not None
-        kept = self._keep(seen.change, seen.seconds, needed, must=must)
+        # a module may be changed by the time that its cell runs again
+        of_modules = any(n.startswith(MODULE) for n in reads)
+        kept = self._keep(seen.change, seen.seconds, needed, must=must, small=of_modules)
         if fleeting and seen.pinned:
             raise Refused(f"it uses {fleeting[0]}, and {seen.pinned[0]}")
         unkept = [n for n, s in kept.items() if s.kept is None]
@@ -270,8 +274,16 @@ class Recording:
         needed.update(kept.blobs)
         return State(found.digest or "", kept=kept.manifest)
 
-    def _keep(self, change: Change, seconds: float, needed: set[str], *, must: bool) -> dict[str, State]:
-        """States of variables, with the snapshots that are worth their cost; their blobs are added to `needed`."""
+    def _keep(
+        self, change: Change, seconds: float, needed: set[str], *, must: bool, small: bool
+    ) -> dict[str, State]:
+        """States of variables, with the snapshots that are worth their cost; their blobs are added to `needed`.
+
+        Parameters
+        ----------
+        must, small
+            Whether all that can be are kept, whatever it costs; all small ones.
+        """
         tools = self._tools
         final: dict[str, State] = {}
         for group in dict.fromkeys(s.group or (n,) for n, s in change.states.items()):
@@ -281,7 +293,7 @@ class Recording:
             owned |= any(change.states[n].opaque == DESCRIPTOR for n in group)
             drawn = all(change.states[n].opaque == DRAWN for n in group)
             worth = not drawn and tools.pace.worth_keeping(size, seconds)
-            if not owned and (must or worth or not tools.thrifty):
+            if not owned and (must or worth or (small and size < _SMALL) or not tools.thrifty):
                 with contextlib.suppress(Unstorable):
                     started = time.perf_counter()
                     kept = keep(tools.store, {n: tools.namespace[n] for n in group}, tools.namespace)

@@ -1342,6 +1342,20 @@ _TEXTS = {
         print(type(p) is Proxy, isinstance(p, dict), type(Holder.inner) is Proxy)
         # %% end
         """,
+    "names of a module that is changed before they are asked for": """
+        # == first
+        # %% i
+        import helper
+        # %% a
+        from helper import *
+        # == again
+        # %% i
+        # %% a
+        # %% b
+        vars(helper)['LIMIT'] = 1
+        # %% c
+        print(LIMIT, helper.LIMIT)
+        """,
     "two classes of one text": """
         # == first
         # %% a
