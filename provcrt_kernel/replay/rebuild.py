@@ -274,9 +274,9 @@ class Rebuild:
         loadable = value.kept is not None and value.kept not in self._lost
         record = None if value.maker is None else self.history[value.maker].record
         # what used the clock would come out different: it is loaded whatever that takes
-        passing = record is not None and record.passing
-        passing = passing or (value.names, value.version) in self._loaded_only
-        maker = None if loadable and passing else value.maker
+        other = (value.names, value.version) in self._loaded_only
+        other |= record is not None and bool(record.passing)
+        maker = None if loadable and other else value.maker
         return Source(self.pace.load(value.size) if loadable else None, maker, value.maker)
 
     def _seconds(self, index: int) -> float:
